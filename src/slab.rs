@@ -1,0 +1,352 @@
+//! The slots in which waiters leave their wakers, and the segments that the slots live in.
+//!
+//! # A slot's life
+//!
+//! A slot is an owner word and a waker cell. The owner word says who may touch the cell, and for
+//! a waiter that has arrived it carries the generation, so that a leader finds the slots of the
+//! generation that it completed and no others.
+//!
+//! | from | to | who | name |
+//! |---|---|---|---|
+//! | free | claimed | a waiter, before it arrives | [`Slot::claim`] |
+//! | claimed | held(g) | the same, its waker registered, about to arrive in g | [`Slot::hold`] |
+//! | held(g) | busy(g), then held(g) | the same, on a later poll: another waker | [`Slot::hold_again`] |
+//! | held(g) | released, then free | the same, withdrawn or never arrived | [`Slot::vacate`] |
+//! | held(g) | released, then free | the leader of g, which takes the waker | [`Slot::release`] |
+//! | busy(g) | released | the leader of g; the waiter empties the slot | [`Slot::release`] |
+//! | released | free | whoever moved it there, or the waiter it left busy | [`Slot::empty`] |
+//!
+//! # Invariants
+//!
+//! 1. Every move out of free, held and busy is a compare-and-swap. Claimed and released belong to
+//!    one thread, which leaves them by a plain store.
+//! 2. The cell is touched only by the thread that moved the owner word to claimed, busy or
+//!    released. So two registrations never meet, nor a registration and a wake: the cell's own
+//!    arbitration, which would drop one of two registrations in silence, is never called upon.
+//! 3. A free slot's cell is empty.
+//! 4. Only the leader of g and the slot's own waiter move a slot out of held(g) or busy(g). So a
+//!    waiter that did not do it itself and finds its slot in another state was released.
+//! 5. A panic out of `Waker::clone`, or out of the drop of the waker that a later poll replaces,
+//!    leaves the cell locked. Such a slot stays claimed, busy or released, and is never used again.
+//!
+//! # Memory orderings
+//!
+//! A leader finds the slots it must empty because their waiters arrived after they had registered
+//! (see `state`); nothing here needs to repeat that. What remains:
+//!
+//! - `empty` (release) with `claim` (acquire): the next owner finds the cell as the last left it.
+//! - `hold_again`'s way back (release) with `release` (acquire): the leader finds the new waker.
+//! - `release` (release) with the failures of `hold_again` (acquire): a waiter that learns from its
+//!   slot that its generation is complete sees what it would have seen from the word. The slot may
+//!   have gone through other hands by then, so `hold` and `empty` release too: every plain store
+//!   to an owner word hands on what its thread has seen.
+
+use alloc::boxed::Box;
+use core::{fmt, iter, ptr, slice, task::Waker};
+
+use crate::sync::{AtomicPtr, AtomicU64, AtomicWaker, Ordering, const_fn};
+
+/// Nobody's. The lowest two bits of this state and the next two are zero.
+const FREE: u64 = 0b0000;
+/// A waiter's that has not yet arrived. No leader looks at it.
+const CLAIMED: u64 = 0b0100;
+/// The thread's that is about to empty it.
+const RELEASED: u64 = 0b1000;
+
+/// A waiter's that arrives in `generation`, with its waker in the cell.
+const fn held(generation: u64) -> u64 {
+    generation << 2 | 0b01
+}
+
+/// Held, but the waiter is putting another waker into the cell.
+const fn busy(generation: u64) -> u64 {
+    generation << 2 | 0b10
+}
+
+/// The place of one waiter.
+pub(crate) struct Slot {
+    owner: AtomicU64,
+    waker: AtomicWaker,
+}
+
+impl Slot {
+    fn new() -> Self {
+        Self {
+            owner: AtomicU64::new(FREE),
+            waker: AtomicWaker::new(),
+        }
+    }
+
+    /// Free to claimed; returns whether it was this call that did it.
+    fn claim(&self) -> bool {
+        // Ordering: a plain look first, so that a taken slot's line is not torn from its owner.
+        // Then acquire, with the release of `empty`.
+        self.owner.load(Ordering::Relaxed) == FREE
+            && self
+                .owner
+                .compare_exchange(FREE, CLAIMED, Ordering::Acquire, Ordering::Relaxed)
+                .is_ok()
+    }
+
+    /// Claimed to held, for a waiter that is about to arrive in `generation`.
+    pub(crate) fn hold(&self, generation: u64, waker: &Waker) {
+        self.waker.register(waker);
+        // Ordering: release, not for the leader, which is served by the arrival, but with the
+        // acquire in `hold_again` of a waiter that had the slot before.
+        self.owner.store(held(generation), Ordering::Release);
+    }
+
+    /// Held to busy and back, for a waiter that has arrived in `generation` and is polled again.
+    ///
+    /// Returns false if the waiter has been released; then the slot is no longer its own.
+    pub(crate) fn hold_again(&self, generation: u64, waker: &Waker) -> bool {
+        // Ordering: none on success, since this thread wrote the cell last. On failure acquire,
+        // with the release in `release`.
+        if self
+            .owner
+            .compare_exchange(
+                held(generation),
+                busy(generation),
+                Ordering::Relaxed,
+                Ordering::Acquire,
+            )
+            .is_err()
+        {
+            return false;
+        }
+        self.waker.register(waker);
+        // Ordering: release, with the acquire in `release`. On failure acquire, with its release.
+        let back = self.owner.compare_exchange(
+            busy(generation),
+            held(generation),
+            Ordering::Release,
+            Ordering::Acquire,
+        );
+        if back.is_err() {
+            // Nobody will use the waker just put there: this poll returns Ready.
+            drop(self.empty());
+        }
+        back.is_ok()
+    }
+
+    /// Held to released to free, for a waiter that is not counted in `generation`: it has
+    /// withdrawn, or the word moved on before it could arrive.
+    ///
+    /// A slot that is no longer held stays with the leader that found it.
+    pub(crate) fn vacate(&self, generation: u64) {
+        // Ordering: none. Losing tells nothing, and the winner wrote the cell itself.
+        if self
+            .owner
+            .compare_exchange(
+                held(generation),
+                RELEASED,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            )
+            .is_ok()
+        {
+            drop(self.empty());
+        }
+    }
+
+    /// Held or busy to released, for the leader of `generation`. Returns the waker to wake, if
+    /// this slot is of that generation and its waiter is not busy with it.
+    fn release(&self, generation: u64) -> Option<Waker> {
+        // Ordering: none. The slots to release were held before their waiters arrived.
+        let mut owner = self.owner.load(Ordering::Relaxed);
+        while owner == held(generation) || owner == busy(generation) {
+            // Ordering: acquire, with the way back of `hold_again`; release, with its failures.
+            match self
+                .owner
+                .compare_exchange(owner, RELEASED, Ordering::AcqRel, Ordering::Relaxed)
+            {
+                Ok(_) if owner == held(generation) => return self.empty(),
+                Ok(_) => return None,
+                Err(present) => owner = present,
+            }
+        }
+        None
+    }
+
+    /// Released to free. The slot is another's before the waker is woken or dropped, so whatever
+    /// that runs may use the barrier.
+    fn empty(&self) -> Option<Waker> {
+        let waker = self.waker.take();
+        // Ordering: release, with the acquire of `claim`.
+        self.owner.store(FREE, Ordering::Release);
+        waker
+    }
+}
+
+/// The number of slots in the first segment, a power of two. Two under loom, so that models reach
+/// the second.
+const FIRST: usize = if cfg!(loom) { 2 } else { 8 };
+
+/// Enough for 2^32 waiters at once.
+const SEGMENTS: usize = 33 - FIRST.ilog2() as usize;
+
+/// The first slot of segment `k`. Each segment is as long as all before it together.
+const fn start(k: usize) -> usize {
+    if k == 0 { 0 } else { FIRST << (k - 1) }
+}
+
+const fn len(k: usize) -> usize {
+    if k == 0 { FIRST } else { FIRST << (k - 1) }
+}
+
+/// All slots of a barrier: segments that are allocated on first need and stay until it is dropped.
+pub(crate) struct Slab {
+    /// Pointers to the first slot of each segment; null from the first that does not exist.
+    segments: [AtomicPtr<Slot>; SEGMENTS],
+}
+
+impl Slab {
+    const_fn! {
+        /// No segment, no allocation.
+        pub(crate) const fn new() -> Self {
+            #[cfg(not(loom))]
+            let segments = [const { AtomicPtr::new(ptr::null_mut()) }; SEGMENTS];
+            #[cfg(loom)]
+            let segments = core::array::from_fn(|_| AtomicPtr::new(ptr::null_mut()));
+            Self { segments }
+        }
+    }
+
+    /// Claims a free slot and returns it with its index: the one at `hint` if that is free.
+    pub(crate) fn claim(&self, hint: usize) -> (usize, &Slot) {
+        match self.get(hint) {
+            Some(slot) if slot.claim() => (hint, slot),
+            _ => self.claim_elsewhere(hint),
+        }
+    }
+
+    #[cold]
+    fn claim_elsewhere(&self, hint: usize) -> (usize, &Slot) {
+        let mut first = hint;
+        loop {
+            let found = iter::successors(Some(first), |index| index.checked_add(1))
+                .map_while(|index| Some((index, self.get(index)?)))
+                .chain(self.slots().enumerate().take(first))
+                .find(|(_, slot)| slot.claim());
+            if let Some(found) = found {
+                return found;
+            }
+            first = self.grow();
+        }
+    }
+
+    /// The slot at `index`, which `claim` returned.
+    pub(crate) fn slot(&self, index: usize) -> &Slot {
+        self.get(index).expect("a claimed slot stays")
+    }
+
+    /// Empties every slot of `generation` and wakes its waiter, in the order of the slots.
+    ///
+    /// A panic out of one waker's `wake` comes out of this call after all others were woken.
+    pub(crate) fn release(&self, generation: u64) {
+        wake_all(self.slots().filter_map(|slot| slot.release(generation)));
+    }
+
+    fn get(&self, index: usize) -> Option<&Slot> {
+        let k = (index | (FIRST - 1)).ilog2() as usize - (FIRST - 1).ilog2() as usize;
+        self.segment(k)?.get(index - start(k))
+    }
+
+    fn slots(&self) -> impl Iterator<Item = &Slot> {
+        (0..SEGMENTS).map_while(|k| self.segment(k)).flatten()
+    }
+
+    /// Segment `k`, if there is one.
+    fn segment(&self, k: usize) -> Option<&[Slot]> {
+        // Ordering: acquire, with the release in `grow`.
+        let first = self.segments.get(k)?.load(Ordering::Acquire);
+        if first.is_null() {
+            return None;
+        }
+        // SAFETY: `grow` put a boxed slice of `len(k)` slots there, which only `drop` takes away;
+        // slots are touched by shared reference alone.
+        Some(unsafe { slice::from_raw_parts(first, len(k)) })
+    }
+
+    /// Adds a segment after the last and returns the index of its first slot.
+    fn grow(&self) -> usize {
+        let k = self.segments.iter().position(|segment| {
+            // Ordering: none. The compare-and-swap below decides.
+            segment.load(Ordering::Relaxed).is_null()
+        });
+        let k = k.expect("at most 2^32 waiters at once");
+        let slots: Box<[Slot]> = iter::repeat_with(Slot::new).take(len(k)).collect();
+        let first = Box::into_raw(slots).cast::<Slot>();
+        // Ordering: release, with the acquire in `segment`. On failure none: nothing is read
+        // through the other's pointer before `segment` loads it again.
+        if self.segments[k]
+            .compare_exchange(ptr::null_mut(), first, Ordering::Release, Ordering::Relaxed)
+            .is_err()
+        {
+            // SAFETY: `first` is the slice of `len(k)` slots boxed above; nobody else has seen it.
+            drop(unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(first, len(k))) });
+        }
+        start(k)
+    }
+}
+
+impl Drop for Slab {
+    fn drop(&mut self) {
+        for (k, segment) in self.segments.iter().enumerate() {
+            // Ordering: none. The barrier is this thread's alone.
+            let first = segment.load(Ordering::Relaxed);
+            if !first.is_null() {
+                // SAFETY: `grow` boxed this slice of `len(k)` slots and put it there once. With
+                // `&mut self`, no reference into it is left.
+                drop(unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(first, len(k))) });
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Slab {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slab")
+            .field("slots", &self.slots().count())
+            .finish()
+    }
+}
+
+/// Wakes every waker. The first panic comes out once all are woken.
+#[cfg(feature = "std")]
+fn wake_all(mut wakers: impl Iterator<Item = Waker>) {
+    use core::panic::AssertUnwindSafe;
+    use std::panic::{catch_unwind, resume_unwind};
+
+    let mut first_panic = None;
+    while let Err(panic) = catch_unwind(AssertUnwindSafe(|| {
+        wakers.by_ref().for_each(Waker::wake);
+    })) {
+        first_panic.get_or_insert(panic);
+    }
+    if let Some(panic) = first_panic {
+        resume_unwind(panic);
+    }
+}
+
+/// Wakes every waker, also those after one that panics.
+///
+/// Without `std` a panic cannot be kept back: a second one aborts, as any panic during another.
+#[cfg(not(feature = "std"))]
+fn wake_all(wakers: impl Iterator<Item = Waker>) {
+    struct Rest<I: Iterator<Item = Waker>>(I);
+
+    impl<I: Iterator<Item = Waker>> Rest<I> {
+        fn wake(&mut self) {
+            self.0.by_ref().for_each(Waker::wake);
+        }
+    }
+
+    impl<I: Iterator<Item = Waker>> Drop for Rest<I> {
+        fn drop(&mut self) {
+            self.wake();
+        }
+    }
+
+    Rest(wakers).wake();
+}

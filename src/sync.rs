@@ -1,0 +1,29 @@
+//! The one switch between the real atomics and loom's.
+
+#[cfg(all(not(loom), not(feature = "portable-atomic")))]
+pub(crate) use core::sync::atomic::{AtomicPtr, AtomicU64};
+#[cfg(all(not(loom), feature = "portable-atomic"))]
+pub(crate) use portable_atomic::{AtomicPtr, AtomicU64};
+
+#[cfg(not(loom))]
+pub(crate) use atomic_waker::AtomicWaker;
+
+#[cfg(loom)]
+mod waker;
+#[cfg(loom)]
+pub(crate) use self::waker::AtomicWaker;
+#[cfg(loom)]
+pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU64};
+
+pub(crate) use core::sync::atomic::Ordering;
+
+/// Declares a function `const`, except under loom, whose atomics are created at run time.
+macro_rules! const_fn {
+    ($(#[$meta:meta])* $vis:vis const fn $($rest:tt)*) => {
+        #[cfg(not(loom))]
+        $(#[$meta])* $vis const fn $($rest)*
+        #[cfg(loom)]
+        $(#[$meta])* $vis fn $($rest)*
+    };
+}
+pub(crate) use const_fn;
