@@ -1,14 +1,23 @@
-//! [`Barrier`] and its futures: prose over the transitions of `state` and `slab`.
+//! [`Barrier`], its futures, and what they bring.
 
+#[cfg(feature = "std")]
+mod blocking;
+mod leader;
+mod waiter;
+
+use alloc::sync::Arc;
 use core::{
     fmt,
     future::Future,
-    mem,
     panic::{RefUnwindSafe, UnwindSafe},
     pin::Pin,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
 };
 
+#[cfg(feature = "std")]
+pub use self::blocking::WaitTimeoutError;
+pub use self::leader::{Leader, WaitLeader};
+use self::waiter::{Lead, Waiter};
 use crate::{slab::Slab, state::State, sync::const_fn};
 
 /// A meeting point for `n` tasks, usable over and over again.
@@ -64,14 +73,6 @@ pub struct Barrier {
 // state that it can be seen in otherwise: invariant 5 of the slab.
 impl UnwindSafe for Barrier {}
 impl RefUnwindSafe for Barrier {}
-
-/// How an arrival came out.
-enum Arrival {
-    /// It completed the generation, whose waiters the caller must release.
-    Last { generation: u64 },
-    /// It is counted, and its waker is in the slot.
-    Counted { generation: u64, slot: usize },
-}
 
 impl Barrier {
     const_fn! {
@@ -154,7 +155,79 @@ impl Barrier {
     pub fn wait(&self) -> Wait<'_> {
         Wait {
             barrier: self,
-            step: Step::New,
+            waiter: Waiter::new(),
+        }
+    }
+
+    /// Waits like [`wait`](Self::wait), with a future that owns its barrier and is `'static`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use atomic_barrier::Barrier;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let barrier = Arc::new(Barrier::new(2));
+    /// let other = tokio::spawn(barrier.clone().wait_owned());
+    /// let mine = barrier.wait().await;
+    /// assert!(mine.is_leader() != other.await.unwrap().is_leader());
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety and panics
+    ///
+    /// As for [`wait`](Self::wait).
+    pub fn wait_owned(self: Arc<Self>) -> OwnedWait {
+        OwnedWait {
+            barrier: self,
+            waiter: Waiter::new(),
+        }
+    }
+
+    /// Arrives now and for good; the future that is returned can be awaited now, later or never.
+    ///
+    /// It serves work that can overlap the wait: arrive, do what the other parties need not wait
+    /// for, then await. The last arrival of a generation releases the others within this call, and
+    /// its [`Arrival`] is ready at once.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # let barrier = atomic_barrier::Barrier::new(2);
+    /// # let other = barrier.arrive();
+    /// // The others may go on as far as this task is concerned ...
+    /// let arrival = barrier.arrive();
+    /// // ... which has work of its own before it needs to know that they all are there.
+    /// let summary = (1..=10).sum::<u32>();
+    /// let result = arrival.await;
+    /// # assert!(result.is_leader());
+    /// # assert_eq!(summary, 55);
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the `Arrival` does not take the arrival back. Use [`wait`](Self::wait) for that.
+    ///
+    /// While a [`Leader`] holds the release, the arrival counts in the next generation, with one
+    /// exception: the last arrival of the next generation would complete it, which cannot be
+    /// before the release. It takes `2n` parties to bring this about. Such an `Arrival` is counted
+    /// when it is polled after the release, and dropped before that it is lost.
+    ///
+    /// # Panics
+    ///
+    /// As for [`wait`](Self::wait), except that a panicking `Waker::clone` leaves the arrival
+    /// counted. A panic out of the `Waker::wake` of one of the others leaves through this call.
+    pub fn arrive(&self) -> Arrival<'_> {
+        let mut waiter = Waiter::new();
+        waiter.arrive(self);
+        Arrival {
+            barrier: self,
+            waiter,
         }
     }
 
@@ -179,52 +252,6 @@ impl Barrier {
     pub fn generation(&self) -> u64 {
         self.state.generation()
     }
-
-    /// Completes the generation if one arrival is missing; otherwise leaves `waker` in a slot and
-    /// arrives.
-    fn arrive(&self, waker: &Waker) -> Arrival {
-        let mut word = self.state.load();
-        loop {
-            let generation = self.state.generation_of(word);
-            if self.state.lacks_one(word) {
-                match self.state.complete(word) {
-                    Ok(()) => return Arrival::Last { generation },
-                    Err(present) => word = present,
-                }
-                continue;
-            }
-
-            // Register, then arrive: whoever completes the generation finds the waker. Where to
-            // look for a slot is a guess that is right unless others are about to arrive too.
-            let (index, slot) = self.slab.claim(self.state.arrived_of(word) as usize);
-            slot.hold(generation, waker);
-            loop {
-                match self.state.arrive(word) {
-                    Ok(()) => {
-                        return Arrival::Counted {
-                            generation,
-                            slot: index,
-                        };
-                    }
-                    Err(present) => word = present,
-                }
-                if self.state.generation_of(word) != generation || self.state.lacks_one(word) {
-                    slot.vacate(generation);
-                    break;
-                }
-            }
-        }
-    }
-
-    /// Takes back an arrival in `generation`; returns false if the generation is complete, and
-    /// then leaves the slot to its leader.
-    fn withdraw(&self, generation: u64, slot: usize) -> bool {
-        let withdrawn = self.state.withdraw(generation);
-        if withdrawn {
-            self.slab.slot(slot).vacate(generation);
-        }
-        withdrawn
-    }
 }
 
 impl fmt::Debug for Barrier {
@@ -240,108 +267,73 @@ impl fmt::Debug for Barrier {
 
 /// The future of [`Barrier::wait`]. Dropping it takes its arrival back, unless its generation is
 /// complete.
+#[derive(Debug)]
 #[must_use = "a wait arrives when it is first polled, and is taken back when it is dropped"]
 pub struct Wait<'a> {
     barrier: &'a Barrier,
-    step: Step,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Step {
-    /// Not counted: never polled, or not since a poll that panicked.
-    New,
-    /// Counted in `generation`, which may have been completed since.
-    Arrived { generation: u64, slot: usize },
-    /// Was ready.
-    Done,
-}
-
-impl Wait<'_> {
-    fn first_poll(&mut self, waker: &Waker) -> Poll<BarrierWaitResult> {
-        match self.barrier.arrive(waker) {
-            Arrival::Counted { generation, slot } => {
-                self.step = Step::Arrived { generation, slot };
-                Poll::Pending
-            }
-            Arrival::Last { generation } => {
-                // Done before the wakers run: a panic in one does not undo the generation.
-                self.step = Step::Done;
-                self.barrier.slab.release(generation);
-                Poll::Ready(BarrierWaitResult {
-                    generation,
-                    leader: true,
-                })
-            }
-        }
-    }
-
-    fn later_poll(
-        &mut self,
-        generation: u64,
-        slot: usize,
-        waker: &Waker,
-    ) -> Poll<BarrierWaitResult> {
-        let barrier = self.barrier;
-        if !barrier.state.is_completed(generation) {
-            // The waker may be another than last time.
-            let unwinding = WithdrawOnDrop(self);
-            let held = barrier.slab.slot(slot).hold_again(generation, waker);
-            mem::forget(unwinding);
-            if held {
-                return Poll::Pending;
-            }
-        }
-        self.step = Step::Done;
-        Poll::Ready(BarrierWaitResult {
-            generation,
-            leader: false,
-        })
-    }
-
-    /// Takes the arrival back, if there is one and its generation is not complete.
-    fn withdraw(&mut self) {
-        if let Step::Arrived { generation, slot } = self.step {
-            if self.barrier.withdraw(generation, slot) {
-                self.step = Step::New;
-            }
-        }
-    }
-}
-
-/// Armed while a later poll runs the wakers' code: should that panic, the slot's cell is lost, and
-/// nobody could wake the waiter.
-struct WithdrawOnDrop<'w, 'a>(&'w mut Wait<'a>);
-
-impl Drop for WithdrawOnDrop<'_, '_> {
-    fn drop(&mut self) {
-        self.0.withdraw();
-    }
+    waiter: Waiter,
 }
 
 impl Future for Wait<'_> {
     type Output = BarrierWaitResult;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<BarrierWaitResult> {
-        match self.step {
-            Step::New => self.first_poll(cx.waker()),
-            Step::Arrived { generation, slot } => self.later_poll(generation, slot, cx.waker()),
-            Step::Done => panic!("a barrier's `Wait` was polled again after it was ready"),
-        }
+        let barrier = self.barrier;
+        self.waiter
+            .poll_or_withdraw(barrier, cx.waker(), Lead::Release)
     }
 }
 
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
-        self.withdraw();
+        self.waiter.withdraw(self.barrier);
     }
 }
 
-impl fmt::Debug for Wait<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wait")
-            .field("barrier", self.barrier)
-            .field("step", &self.step)
-            .finish()
+/// The future of [`Barrier::wait_owned`]. Dropping it takes its arrival back, unless its generation
+/// is complete.
+#[derive(Debug)]
+#[must_use = "a wait arrives when it is first polled, and is taken back when it is dropped"]
+pub struct OwnedWait {
+    barrier: Arc<Barrier>,
+    waiter: Waiter,
+}
+
+impl Future for OwnedWait {
+    type Output = BarrierWaitResult;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<BarrierWaitResult> {
+        let OwnedWait { barrier, waiter } = self.get_mut();
+        waiter.poll_or_withdraw(barrier, cx.waker(), Lead::Release)
+    }
+}
+
+impl Drop for OwnedWait {
+    fn drop(&mut self) {
+        self.waiter.withdraw(&self.barrier);
+    }
+}
+
+/// An arrival made by [`Barrier::arrive`], and the future of its generation's end.
+#[derive(Debug)]
+#[must_use = "the arrival counts, but nothing is known about the others until it is awaited"]
+pub struct Arrival<'a> {
+    barrier: &'a Barrier,
+    waiter: Waiter,
+}
+
+impl Future for Arrival<'_> {
+    type Output = BarrierWaitResult;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<BarrierWaitResult> {
+        let barrier = self.barrier;
+        self.waiter.poll(barrier, cx.waker(), Lead::Release)
+    }
+}
+
+impl Drop for Arrival<'_> {
+    fn drop(&mut self) {
+        self.waiter.leave_slot(self.barrier);
     }
 }
 

@@ -42,4 +42,6 @@ mod slab;
 mod state;
 mod sync;
 
-pub use barrier::{Barrier, BarrierWaitResult, Wait};
+#[cfg(feature = "std")]
+pub use barrier::WaitTimeoutError;
+pub use barrier::{Arrival, Barrier, BarrierWaitResult, Leader, OwnedWait, Wait, WaitLeader};

@@ -8,12 +8,27 @@ pub(crate) use portable_atomic::{AtomicPtr, AtomicU64};
 #[cfg(not(loom))]
 pub(crate) use atomic_waker::AtomicWaker;
 
+#[cfg(all(not(loom), feature = "std"))]
+pub(crate) use crossbeam_utils::{
+    Backoff,
+    sync::{Parker, Unparker},
+};
+#[cfg(all(not(loom), feature = "std"))]
+pub(crate) use std::thread_local;
+
+#[cfg(all(loom, feature = "std"))]
+mod parker;
 #[cfg(loom)]
 mod waker;
+#[cfg(all(loom, feature = "std"))]
+pub(crate) use self::parker::{Backoff, Parker, Unparker};
 #[cfg(loom)]
 pub(crate) use self::waker::AtomicWaker;
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU64};
+
+#[cfg(all(loom, feature = "std"))]
+pub(crate) use loom::thread_local;
 
 pub(crate) use core::sync::atomic::Ordering;
 

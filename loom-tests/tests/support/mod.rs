@@ -1,0 +1,138 @@
+//! What every model needs: an exploration that proves it explored, and wakers that count.
+//!
+//! The wakers are built on the standard library's atomics, which loom does not see: they add
+//! nothing to the state space.
+
+#![allow(
+    dead_code,
+    reason = "each test file is a crate of its own and uses a part of this"
+)]
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    task::{Context, Poll, Wake, Waker},
+};
+
+use atomic_barrier::{Barrier, BarrierWaitResult, OwnedWait};
+
+/// Explores every execution of `model`, with no bound on preemptions, and asserts that there were
+/// at least `floor` of them and that they ended in exactly the `outcomes` named.
+///
+/// A model that no longer races, or that no longer reaches what it is there for, fails.
+#[track_caller]
+pub fn explore(
+    floor: usize,
+    outcomes: &[&str],
+    model: impl Fn() -> String + Send + Sync + 'static,
+) {
+    explore_bounded(None, floor, outcomes, model);
+}
+
+/// The same with at most `preemptions` preemptions an execution; `LOOM_MAX_PREEMPTIONS` overrides.
+#[track_caller]
+pub fn explore_bounded(
+    preemptions: impl Into<Option<usize>>,
+    floor: usize,
+    outcomes: &[&str],
+    model: impl Fn() -> String + Send + Sync + 'static,
+) {
+    let mut builder = loom::model::Builder::new();
+    if let (None, Some(bound)) = (builder.preemption_bound, preemptions.into()) {
+        builder.preemption_bound = Some(bound);
+    }
+    builder.max_branches = 10_000;
+
+    let seen = Arc::new(Mutex::new(BTreeMap::<String, usize>::new()));
+    let record = seen.clone();
+    builder.check(move || {
+        let outcome = model();
+        *record.lock().unwrap().entry(outcome).or_default() += 1;
+    });
+
+    let seen = seen.lock().unwrap();
+    let executions: usize = seen.values().sum();
+    println!("{executions} executions: {seen:#?}");
+    assert!(
+        executions >= floor,
+        "explored {executions} executions, expected {floor} at least"
+    );
+    assert_eq!(
+        seen.keys().map(String::as_str).collect::<Vec<_>>(),
+        outcomes,
+        "outcomes"
+    );
+}
+
+/// Counts its wakes.
+#[derive(Default)]
+pub struct Counter(AtomicUsize);
+
+impl Counter {
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    pub fn wakes(&self) -> usize {
+        self.0.load(Relaxed)
+    }
+}
+
+impl Wake for Counter {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Relaxed);
+    }
+}
+
+pub fn poll<F: Future + Unpin>(future: &mut F, counter: &Arc<Counter>) -> Poll<F::Output> {
+    let waker = Waker::from(counter.clone());
+    Pin::new(future).poll(&mut Context::from_waker(&waker))
+}
+
+/// A barrier that has been through a generation, so that its slots exist.
+pub fn warm(parties: usize) -> Arc<Barrier> {
+    let barrier = Arc::new(Barrier::new(parties));
+    let waits: Vec<_> = (1..parties)
+        .map(|_| arrived(&barrier, &Counter::new()))
+        .collect();
+    drop(waits);
+    barrier
+}
+
+/// A wait that has arrived and is not the last.
+pub fn arrived(barrier: &Arc<Barrier>, counter: &Arc<Counter>) -> OwnedWait {
+    let mut wait = barrier.clone().wait_owned();
+    assert!(poll(&mut wait, counter).is_pending());
+    wait
+}
+
+/// The result of a wait that must be ready.
+#[track_caller]
+pub fn ready(wait: &mut OwnedWait, counter: &Arc<Counter>) -> BarrierWaitResult {
+    match poll(wait, counter) {
+        Poll::Ready(result) => result,
+        Poll::Pending => panic!("should be ready"),
+    }
+}
+
+/// Asserts that nothing is left over after `generation` generations: nobody is counted, and one
+/// more generation takes `n` arrivals and wakes each of its waiters once.
+#[track_caller]
+pub fn assert_clean(barrier: &Arc<Barrier>, generation: u64) {
+    assert_eq!((barrier.arrived(), barrier.generation()), (0, generation));
+    let followers = barrier.parties() - 1;
+    let counters: Vec<_> = (0..followers).map(|_| Counter::new()).collect();
+    let mut waits: Vec<_> = counters.iter().map(|it| arrived(barrier, it)).collect();
+    let last = ready(&mut barrier.clone().wait_owned(), &Counter::new());
+    assert!(last.is_leader());
+    assert_eq!(last.generation(), generation);
+    for (wait, counter) in waits.iter_mut().zip(&counters) {
+        assert_eq!(counter.wakes(), 1);
+        assert!(!ready(wait, counter).is_leader());
+    }
+}

@@ -1,0 +1,336 @@
+//! `Barrier::wait`: every race of two or three single steps, without a preemption bound.
+//!
+//! Each model builds its state step by step on one thread, and then races the steps that it is
+//! named after.
+
+mod support;
+
+use std::{sync::Arc, task::Poll};
+
+use atomic_barrier::Barrier;
+use loom::thread;
+use support::{Counter, arrived, assert_clean, explore, poll, ready, warm};
+
+#[test]
+fn a_leader_against_a_poll_with_a_fresh_waker() {
+    let outcomes = [
+        "ready, old waker 0, new waker 0",
+        "ready, old waker 1, new waker 0",
+        "waits, old waker 0, new waker 1",
+    ];
+    explore(30, &outcomes, || {
+        let barrier = warm(2);
+        let (old, new) = (Counter::new(), Counter::new());
+        let mut wait = arrived(&barrier, &old);
+        let leader = thread::spawn({
+            let barrier = barrier.clone();
+            move || assert!(ready(&mut barrier.wait_owned(), &Counter::new()).is_leader())
+        });
+
+        let outcome = match poll(&mut wait, &new) {
+            Poll::Ready(result) => {
+                assert!(!result.is_leader());
+                "ready"
+            }
+            Poll::Pending => "waits",
+        };
+        leader.join().unwrap();
+        if outcome == "waits" {
+            assert_eq!(ready(&mut wait, &new).generation(), 0);
+        }
+        let outcome = format!(
+            "{outcome}, old waker {}, new waker {}",
+            old.wakes(),
+            new.wakes()
+        );
+        assert_clean(&barrier, 1);
+        outcome
+    });
+}
+
+#[test]
+fn a_leader_against_a_drop() {
+    let outcomes = ["completed, waker 1", "withdrawn, waker 0"];
+    explore(20, &outcomes, || {
+        let barrier = warm(2);
+        let counter = Counter::new();
+        let wait = arrived(&barrier, &counter);
+        let last = thread::spawn({
+            let barrier = barrier.clone();
+            move || {
+                let mut wait = barrier.wait_owned();
+                let completed = poll(&mut wait, &Counter::new()).is_ready();
+                (wait, completed)
+            }
+        });
+
+        drop(wait);
+        let (last, completed) = last.join().unwrap();
+        assert_eq!(barrier.arrived(), usize::from(!completed));
+        drop(last);
+        let outcome = if completed { "completed" } else { "withdrawn" };
+        let outcome = format!("{outcome}, waker {}", counter.wakes());
+        assert_clean(&barrier, u64::from(completed));
+        outcome
+    });
+}
+
+#[test]
+fn three_waiters_one_poll_each() {
+    explore(10_000, &["one leader, each other woken once"], || {
+        let barrier = warm(3);
+        let wait_once = |barrier: Arc<Barrier>| {
+            let counter = Counter::new();
+            let mut wait = barrier.wait_owned();
+            let polled = poll(&mut wait, &counter);
+            (wait, counter, polled)
+        };
+        let others = [(); 2].map(|()| {
+            let barrier = barrier.clone();
+            thread::spawn(move || wait_once(barrier))
+        });
+
+        let mine = wait_once(barrier.clone());
+        let [first, second] = others.map(|other| other.join().unwrap());
+        let mut leaders = 0;
+        for (mut wait, counter, polled) in [mine, first, second] {
+            match polled {
+                Poll::Ready(result) => {
+                    assert!(result.is_leader());
+                    leaders += 1;
+                    assert_eq!(counter.wakes(), 0);
+                }
+                Poll::Pending => {
+                    assert_eq!(counter.wakes(), 1);
+                    assert!(!ready(&mut wait, &counter).is_leader());
+                }
+            }
+        }
+        assert_eq!(leaders, 1);
+        assert_eq!((barrier.arrived(), barrier.generation()), (0, 1));
+        "one leader, each other woken once".into()
+    });
+}
+
+#[test]
+fn an_arrival_that_is_taken_back_against_an_arrival() {
+    let outcomes = ["it led", "taken back", "the other led"];
+    explore(50, &outcomes, || {
+        let barrier = warm(2);
+        let counter = Counter::new();
+        let fickle = thread::spawn({
+            let barrier = barrier.clone();
+            move || poll(&mut barrier.wait_owned(), &Counter::new()).is_ready()
+        });
+
+        let mut wait = barrier.clone().wait_owned();
+        let polled = poll(&mut wait, &counter);
+        let it_led = fickle.join().unwrap();
+        let outcome = match polled {
+            Poll::Ready(_) => {
+                assert!(!it_led);
+                "the other led"
+            }
+            Poll::Pending if it_led => {
+                assert_eq!(counter.wakes(), 1);
+                assert!(!ready(&mut wait, &counter).is_leader());
+                "it led"
+            }
+            Poll::Pending => {
+                assert_eq!((counter.wakes(), barrier.arrived()), (0, 1));
+                drop(wait);
+                "taken back"
+            }
+        };
+        assert_clean(&barrier, u64::from(outcome != "taken back"));
+        outcome.into()
+    });
+}
+
+#[test]
+fn a_leader_still_releasing_against_a_released_waiter_in_the_next_generation() {
+    let outcomes = ["in the next", "not released yet"];
+    explore(30, &outcomes, || {
+        let barrier = warm(2);
+        let (first, second) = (Counter::new(), Counter::new());
+        let mut wait = arrived(&barrier, &first);
+        let leader = thread::spawn({
+            let barrier = barrier.clone();
+            move || assert!(ready(&mut barrier.wait_owned(), &Counter::new()).is_leader())
+        });
+
+        let outcome = match poll(&mut wait, &first) {
+            Poll::Ready(_) => {
+                let next = arrived(&barrier, &second);
+                leader.join().unwrap();
+                // The leader of generation 0 has not touched it.
+                assert_eq!((second.wakes(), barrier.arrived()), (0, 1));
+                drop(next);
+                "in the next"
+            }
+            Poll::Pending => {
+                leader.join().unwrap();
+                assert_eq!(first.wakes(), 1);
+                "not released yet"
+            }
+        };
+        assert_clean(&barrier, 1);
+        outcome.into()
+    });
+}
+
+#[test]
+fn a_leader_still_releasing_against_a_wait_of_the_next_generation_that_is_dropped() {
+    let outcomes = ["in the next", "not released yet"];
+    explore(30, &outcomes, || {
+        let barrier = warm(2);
+        let (first, second) = (Counter::new(), Counter::new());
+        let mut wait = arrived(&barrier, &first);
+        let leader = thread::spawn({
+            let barrier = barrier.clone();
+            move || assert!(ready(&mut barrier.wait_owned(), &Counter::new()).is_leader())
+        });
+
+        let outcome = if poll(&mut wait, &first).is_ready() {
+            drop(arrived(&barrier, &second));
+            "in the next"
+        } else {
+            "not released yet"
+        };
+        leader.join().unwrap();
+        assert_eq!(second.wakes(), 0);
+        assert_clean(&barrier, 1);
+        outcome.into()
+    });
+}
+
+#[test]
+fn a_late_drop_against_the_leader_and_an_arrival_of_the_next_generation() {
+    let outcomes = [
+        "completed, next counted",
+        "withdrawn, next led",
+        "withdrawn, next waits",
+    ];
+    explore(1_000, &outcomes, || {
+        let barrier = warm(2);
+        let (first, second, third) = (Counter::new(), Counter::new(), Counter::new());
+        let wait = arrived(&barrier, &first);
+        let leader = thread::spawn({
+            let (barrier, counter) = (barrier.clone(), second.clone());
+            move || {
+                let mut wait = barrier.wait_owned();
+                let led = poll(&mut wait, &counter).is_ready();
+                (wait, led)
+            }
+        });
+        let dropper = thread::spawn(move || drop(wait));
+
+        let mut next = barrier.clone().wait_owned();
+        let next_led = poll(&mut next, &third).is_ready();
+        dropper.join().unwrap();
+        let (other, other_led) = leader.join().unwrap();
+        // Of the three arrivals one may have been taken back; two make a generation.
+        let completed = u64::from(next_led) + u64::from(other_led);
+        let outcome = match (barrier.arrived(), other_led, next_led) {
+            (1, true, false) | (1, false, true) => "completed, next counted",
+            (0, _, true) => "withdrawn, next led",
+            (0, true, false) => "withdrawn, next waits",
+            state => panic!("{state:?}"),
+        };
+        assert_eq!(barrier.generation(), completed);
+        drop((next, other));
+        assert_clean(&barrier, completed);
+        outcome.into()
+    });
+}
+
+#[test]
+fn a_leader_against_two_drops() {
+    let outcomes = ["completed", "withdrawn 1", "withdrawn 2"];
+    explore(1_000, &outcomes, || {
+        let barrier = warm(3);
+        let counter = Counter::new();
+        let waits = [(); 2].map(|()| arrived(&barrier, &counter));
+        let droppers = waits.map(|wait| thread::spawn(move || drop(wait)));
+
+        let mut last = barrier.clone().wait_owned();
+        let completed = poll(&mut last, &Counter::new()).is_ready();
+        let arrived = barrier.arrived();
+        droppers.map(|dropper| dropper.join().unwrap());
+        let outcome = match (completed, arrived) {
+            (true, _) => {
+                assert_eq!(counter.wakes(), 2);
+                "completed"
+            }
+            (false, 2) => "withdrawn 1",
+            (false, _) => "withdrawn 2",
+        };
+        if !completed {
+            assert_eq!((barrier.arrived(), counter.wakes()), (1, 0));
+        }
+        drop(last);
+        assert_clean(&barrier, u64::from(completed));
+        outcome.into()
+    });
+}
+
+#[test]
+fn a_leader_against_a_drop_and_a_poll_with_a_fresh_waker() {
+    let outcomes = ["completed, ready", "completed, waits", "withdrawn, waits"];
+    explore(1_000, &outcomes, || {
+        let barrier = warm(4);
+        let (idle, old, new) = (Counter::new(), Counter::new(), Counter::new());
+        let dropped = arrived(&barrier, &Counter::new());
+        let mut idler = arrived(&barrier, &idle);
+        let mut wait = arrived(&barrier, &old);
+        let dropper = thread::spawn(move || drop(dropped));
+        let last = thread::spawn({
+            let barrier = barrier.clone();
+            move || {
+                let mut wait = barrier.wait_owned();
+                let completed = poll(&mut wait, &Counter::new()).is_ready();
+                (wait, completed)
+            }
+        });
+
+        let polled = poll(&mut wait, &new).is_ready();
+        dropper.join().unwrap();
+        let (last, completed) = last.join().unwrap();
+        let outcome = match (completed, polled) {
+            (true, true) => "completed, ready",
+            (true, false) => {
+                assert_eq!((old.wakes(), new.wakes()), (0, 1));
+                assert!(!ready(&mut wait, &new).is_leader());
+                "completed, waits"
+            }
+            (false, false) => {
+                assert_eq!(barrier.arrived(), 3);
+                "withdrawn, waits"
+            }
+            (false, true) => panic!("ready without a leader"),
+        };
+        assert_eq!(idle.wakes(), usize::from(completed));
+        if completed {
+            ready(&mut idler, &idle);
+        }
+        drop((idler, wait, last));
+        assert_clean(&barrier, u64::from(completed));
+        outcome.into()
+    });
+}
+
+#[test]
+fn two_waiters_block_on() {
+    explore(500, &["one leader"], || {
+        let barrier = warm(2);
+        let other = thread::spawn({
+            let barrier = barrier.clone();
+            move || loom::future::block_on(barrier.wait_owned())
+        });
+        let mine = loom::future::block_on(barrier.clone().wait_owned());
+        let other = other.join().unwrap();
+        assert!(mine.is_leader() != other.is_leader());
+        assert_eq!((barrier.arrived(), barrier.generation()), (0, 1));
+        "one leader".into()
+    });
+}

@@ -1,0 +1,132 @@
+//! One crossing in which the leader acts while the others stay blocked.
+
+use core::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use super::{
+    Barrier,
+    waiter::{Lead, Waiter},
+};
+
+impl Barrier {
+    /// Waits until `n` parties have arrived, and makes the last of them a [`Leader`] while all the
+    /// others stay blocked.
+    ///
+    /// The last arrival is ready at once with `Some(Leader)`. The others get `None` when that
+    /// `Leader` is [released](Leader::release) or dropped. This is one crossing where `wait`, the
+    /// leader acts, `wait` again would be two. It mixes with every other way to wait: whoever comes
+    /// last, by whatever way, decides whether the release is held.
+    ///
+    /// While the release is held the generation is complete: nobody withdraws from it. It is not
+    /// counted by [`generation`](Self::generation) yet, and [`arrived`](Self::arrived) is `n`.
+    /// Newcomers arrive in the next generation, which cannot complete before the release: so there
+    /// is never more than one `Leader` of a barrier.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let barrier = atomic_barrier::Barrier::new(3);
+    /// let config = AtomicU32::new(1);
+    /// let task = async || {
+    ///     if let Some(leader) = barrier.wait_leader().await {
+    ///         // All three are here and only this one runs, over awaits as well.
+    ///         tokio::task::yield_now().await;
+    ///         config.store(2, Relaxed);
+    ///         leader.release();
+    ///     }
+    ///     config.load(Relaxed)
+    /// };
+    /// assert_eq!(tokio::join!(task(), task(), task()), (2, 2, 2));
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// This method is cancel safe as [`wait`](Self::wait) is. A leader whose task is cancelled or
+    /// panics drops its `Leader`, which releases the others.
+    ///
+    /// # Panics
+    ///
+    /// As for [`wait`](Self::wait), except that a panic out of a `Waker::wake` leaves through the
+    /// release.
+    ///
+    /// # Memory ordering
+    ///
+    /// What the leader does before the release *happens before* all that the others do once their
+    /// wait is ready.
+    pub fn wait_leader(&self) -> WaitLeader<'_> {
+        WaitLeader {
+            barrier: self,
+            waiter: Waiter::new(),
+        }
+    }
+}
+
+/// The future of [`Barrier::wait_leader`]. Dropping it takes its arrival back, unless its
+/// generation is complete.
+#[derive(Debug)]
+#[must_use = "a wait arrives when it is first polled, and is taken back when it is dropped"]
+pub struct WaitLeader<'a> {
+    barrier: &'a Barrier,
+    waiter: Waiter,
+}
+
+impl<'a> Future for WaitLeader<'a> {
+    type Output = Option<Leader<'a>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let barrier = self.barrier;
+        self.waiter
+            .poll_or_withdraw(barrier, cx.waker(), Lead::Hold)
+            .map(|result| {
+                result.is_leader().then(|| Leader {
+                    barrier,
+                    generation: result.generation(),
+                })
+            })
+    }
+}
+
+impl Drop for WaitLeader<'_> {
+    fn drop(&mut self) {
+        self.waiter.withdraw(self.barrier);
+    }
+}
+
+/// The right to act while all other parties of a generation are blocked, from
+/// [`Barrier::wait_leader`]. Dropping it releases them.
+#[derive(Debug)]
+#[must_use = "dropping the leader releases the others"]
+pub struct Leader<'a> {
+    barrier: &'a Barrier,
+    generation: u64,
+}
+
+impl Leader<'_> {
+    /// The number, from 0, of the generation that this leader completed.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Releases the others, as dropping does.
+    ///
+    /// # Panics
+    ///
+    /// A panic out of one of their wakers leaves through this call, after all were woken.
+    pub fn release(self) {}
+}
+
+impl Drop for Leader<'_> {
+    fn drop(&mut self) {
+        self.barrier.state.release(self.generation);
+        self.barrier.slab.release(self.generation);
+    }
+}
