@@ -295,9 +295,9 @@ fn main() -> Result<()> {
     let mut flavours = options.workers;
     let mut parties: Vec<usize> = options.n.iter().map(|n| n.get()).collect();
     let (repeats, length) = if options.quick {
-        (7, Duration::from_millis(8))
+        (15, Duration::from_millis(8))
     } else {
-        (21, Duration::from_millis(12))
+        (41, Duration::from_millis(10))
     };
     let repeats = options.repeats.map_or(repeats, NonZeroUsize::get);
     if flavours.is_empty() {
