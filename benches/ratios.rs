@@ -10,7 +10,9 @@
 )]
 
 mod crossing;
+mod floor;
 mod peers;
+mod rounds;
 
 use std::{
     fs::File,
@@ -25,7 +27,9 @@ use clap::Parser;
 use tokio::runtime::Runtime;
 
 use crossing::{Flavour, PARTIES, cross};
-use peers::{Floor, Peer};
+use floor::Floor;
+use peers::Peer;
+use rounds::{interleave, quartile};
 
 /// Interleaved comparison of async barriers on tokio's runtimes.
 #[derive(Parser)]
@@ -91,17 +95,13 @@ impl Cell {
             Flavour::CurrentThread => &PEERS[..],
             Flavour::Workers(_) => &PEERS[..FLOOR],
         };
-        let generations: Vec<u64> = peers
+        let samples: Vec<_> = peers
             .iter()
-            .map(|(_, sample)| calibrate(*sample, runtime, n, length))
+            .map(|(_, sample)| move |generations| sample(runtime, n, generations))
             .collect();
-        let mut rounds = vec![Vec::with_capacity(repeats); peers.len()];
-        for _ in 0..repeats {
-            for (p, (_, sample)) in peers.iter().enumerate() {
-                let time = sample(runtime, n, generations[p]);
-                let crossings = n as f64 * generations[p] as f64;
-                rounds[p].push(time.as_nanos() as f64 / crossings);
-            }
+        let mut rounds = interleave(&samples, repeats, length);
+        for time in rounds.iter_mut().flatten() {
+            *time /= n as f64;
         }
         Self { flavour, n, rounds }
     }
@@ -134,25 +134,6 @@ impl Cell {
         }
         println!();
     }
-}
-
-/// How many generations make a sample of about `length`.
-fn calibrate(sample: Sample, runtime: &Runtime, n: usize, length: Duration) -> u64 {
-    let mut generations = 1;
-    loop {
-        let time = sample(runtime, n, generations);
-        if time * 4 >= length {
-            let scale = length.as_secs_f64() / time.as_secs_f64();
-            return (generations as f64 * scale).ceil() as u64;
-        }
-        generations *= 4;
-    }
-}
-
-fn quartile(values: impl Iterator<Item = f64>, q: usize) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values[(values.len() - 1) * q / 4]
 }
 
 fn geometric_mean(values: impl Iterator<Item = f64>) -> f64 {

@@ -10,6 +10,7 @@
 )]
 
 mod crossing;
+mod floor;
 mod peers;
 
 use std::time::Duration;
@@ -21,7 +22,8 @@ use criterion::{
 use tokio::runtime::Runtime;
 
 use crossing::{Flavour, PARTIES, cross};
-use peers::{Floor, Peer};
+use floor::Floor;
+use peers::Peer;
 
 fn rendezvous(criterion: &mut Criterion) {
     for flavour in Flavour::all() {
