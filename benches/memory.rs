@@ -1,0 +1,110 @@
+//! What the barriers take: bytes of a future, of a waiter and of a barrier, and allocations.
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "benches have std"
+)]
+
+mod by_hand;
+mod floor;
+mod peers;
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use floor::Floor;
+use peers::Peer;
+
+/// The system's allocator, with a count of calls and of bytes in use.
+struct Counting;
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+static IN_USE: AtomicUsize = AtomicUsize::new(0);
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+// SAFETY: every call goes to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        IN_USE.fetch_add(layout.size(), Ordering::Relaxed);
+        // SAFETY: the caller keeps `alloc`'s contract.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        IN_USE.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: the caller keeps `dealloc`'s contract, and `ptr` is from the system.
+        unsafe { System.dealloc(ptr, layout) }
+    }
+}
+
+/// Bytes of the future of a wait.
+fn future<B: Peer>() -> usize {
+    size_of_val(&B::new(2).wait())
+}
+
+/// Bytes of a barrier of `n` that has been crossed, in itself and on the heap, while all parties
+/// but the last are waiting. Their futures are not in it.
+fn barrier<B: Peer>(n: usize) -> usize {
+    let before = IN_USE.load(Ordering::Relaxed);
+    let barrier = B::new(n);
+    let own = IN_USE.load(Ordering::Relaxed) - before;
+    let mut waits: Vec<_> = (0..n).map(|_| Box::pin(barrier.wait())).collect();
+    let empty = IN_USE.load(Ordering::Relaxed);
+    by_hand::cross::<B, _>(&mut waits, || barrier.wait());
+    by_hand::arrive(&mut waits[1..], || barrier.wait());
+    size_of::<B>() + own + IN_USE.load(Ordering::Relaxed) - empty
+}
+
+/// Bytes that a waiter adds to its barrier: the difference that 4,096 more make.
+fn waiter<B: Peer>() -> usize {
+    (barrier::<B>(8_193) - barrier::<B>(4_097)).div_ceil(4_096)
+}
+
+/// Allocations of one more generation of a barrier of `n` that has been crossed.
+fn allocations<B: Peer>(n: usize) -> usize {
+    let barrier = B::new(n);
+    let mut waits: Vec<_> = (0..n).map(|_| Box::pin(barrier.wait())).collect();
+    by_hand::cross::<B, _>(&mut waits, || barrier.wait());
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    by_hand::cross::<B, _>(&mut waits, || barrier.wait());
+    ALLOCATIONS.load(Ordering::Relaxed) - before
+}
+
+fn print<B: Peer>() {
+    println!(
+        "{:<14} | {:>7} | {:>7} | {:>8} {:>8} {:>9} | {:>8} {:>8} {:>9}",
+        B::NAME,
+        future::<B>(),
+        waiter::<B>(),
+        barrier::<B>(1),
+        barrier::<B>(64),
+        barrier::<B>(10_000),
+        allocations::<B>(1),
+        allocations::<B>(64),
+        allocations::<B>(10_000),
+    );
+}
+
+fn main() {
+    println!(
+        "Memory, once warm; a barrier's bytes are its own and its heap's, all but one waiting"
+    );
+    println!(
+        "{:14} | {:>7} | {:>7} | {:^27} | {:^27}",
+        "", "future", "waiter", "barrier of n [bytes]", "allocations a generation"
+    );
+    println!(
+        "{:14} | {:>7} | {:>7} | {:>8} {:>8} {:>9} | {:>8} {:>8} {:>9}",
+        "", "[bytes]", "[bytes]", "n = 1", "64", "10000", "n = 1", "64", "10000"
+    );
+    print::<atomic_barrier::Barrier>();
+    print::<tokio::sync::Barrier>();
+    print::<async_lock::Barrier>();
+    print::<asyncband::barrier::Barrier>();
+    print::<Floor>();
+}

@@ -1,0 +1,63 @@
+//! Criterion's view of the comparison: distributions and plots by `n`, one group a runtime.
+//!
+//! The barriers take turns by the second here, not by the millisecond: for ratios, `ratios` is the
+//! better judge. The report is `target/criterion/report/index.html`.
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    missing_docs,
+    reason = "benches have std, and criterion's macros write no documentation"
+)]
+
+mod crossing;
+mod floor;
+mod peers;
+
+use std::time::Duration;
+
+use criterion::{
+    BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group,
+    criterion_main, measurement::WallTime,
+};
+use tokio::runtime::Runtime;
+
+use crossing::{Flavour, PARTIES, cross};
+use floor::Floor;
+use peers::Peer;
+
+fn rendezvous(criterion: &mut Criterion) {
+    for flavour in Flavour::all() {
+        let runtime = flavour.runtime();
+        let mut group = criterion.benchmark_group(flavour.to_string());
+        group.sampling_mode(SamplingMode::Flat);
+        for n in PARTIES {
+            group.throughput(Throughput::Elements(n as u64));
+            bench::<atomic_barrier::Barrier>(&mut group, &runtime, n);
+            bench::<tokio::sync::Barrier>(&mut group, &runtime, n);
+            bench::<async_lock::Barrier>(&mut group, &runtime, n);
+            bench::<asyncband::barrier::Barrier>(&mut group, &runtime, n);
+            if flavour == Flavour::CurrentThread {
+                bench::<Floor>(&mut group, &runtime, n);
+            }
+        }
+        group.finish();
+    }
+}
+
+/// The time of one generation of `n` tasks.
+fn bench<B: Peer>(group: &mut BenchmarkGroup<WallTime>, runtime: &Runtime, n: usize) {
+    group.bench_function(BenchmarkId::new(B::NAME, n), |bencher| {
+        bencher.iter_custom(|generations| cross::<B>(runtime, n, generations));
+    });
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default()
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(200))
+        .measurement_time(Duration::from_millis(600))
+        .nresamples(10_000);
+    targets = rendezvous
+}
+criterion_main!(benches);
