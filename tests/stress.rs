@@ -7,7 +7,7 @@
 mod block_on;
 
 use core::{
-    future::{Future, poll_fn},
+    future::Future,
     mem,
     pin::Pin,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
@@ -27,7 +27,10 @@ use std::{
 };
 
 use atomic_barrier::{Barrier, BarrierWaitResult, Wait};
-use futures::future::{join_all, try_join_all};
+use futures::{
+    future::{join_all, try_join_all},
+    poll,
+};
 use smol::future::{or, yield_now};
 use tokio::{
     runtime::{Builder, Runtime},
@@ -253,16 +256,10 @@ async fn yields(n: u64) {
     }
 }
 
-async fn forget(wait: Audited) {
-    let mut wait = Some(wait);
-    poll_fn(|cx| {
-        let mut wait = wait.take().expect("polled once");
-        if Pin::new(&mut wait).poll(cx).is_pending() {
-            wait.forget();
-        }
-        Poll::Ready(())
-    })
-    .await;
+async fn forget(mut wait: Audited) {
+    if poll!(&mut wait).is_pending() {
+        wait.forget();
+    }
 }
 
 async fn tokio_party(stress: &'static Stress, mut random: Random) {
