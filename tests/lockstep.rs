@@ -17,6 +17,7 @@ mod runs;
 use std::{
     env::{self, consts::EXE_SUFFIX},
     fs,
+    io::Cursor,
     path::{Path, PathBuf},
     process::{Command, Output},
 };
@@ -134,13 +135,20 @@ fn a_pattern_from_a_path_runs_for_1000_generations_and_goes_by_its_path_if_it_ha
 
 #[test]
 fn any_number_of_bands_and_workers_comes_to_the_same() {
-    for (bands, workers) in [("1", "1"), ("1", "3"), ("2", "1"), ("7", "3"), ("500", "2")] {
+    for (bands, workers, what) in [
+        ("1", "1", "1 band on 1 worker, "),
+        ("1", "3", "1 band on 3 workers, "),
+        ("7", "3", "7 bands on 3 workers, "),
+        ("500", "2", "500 bands on 2 workers, "),
+    ] {
         let output = lockstep(["pi-heptomino", "--bands", bands, "--workers", workers]);
         let result = result(&output);
         assert!(
             result.contains(": 55 live cells at generation 173,"),
             "{result}"
         );
+        let report = String::from_utf8(output.stdout).unwrap();
+        assert!(report.lines().nth(1).unwrap().starts_with(what), "{report}");
     }
 }
 
@@ -381,16 +389,21 @@ fn the_picture_has_a_white_pixel_for_each_live_cell() {
     let file = folder.path().join("r.png");
     fs::write(&file, "what was there before").unwrap();
     result(&lockstep(["--png", path(&file)]));
+    assert_eq!(white_pixels(&file).len(), 116);
     assert_eq!(entries(folder.path()), [&*file]);
+}
 
-    let picture = png::Decoder::new(std::io::Cursor::new(fs::read(&file).unwrap()));
-    let mut picture = picture.read_info().unwrap();
-    let mut pixels = vec![0; picture.output_buffer_size().unwrap()];
-    let info = picture.next_frame(&mut pixels).unwrap();
-    assert_eq!(info.color_type, png::ColorType::Grayscale);
-    assert_eq!(info.bit_depth, png::BitDepth::One);
-    let white: u32 = pixels.iter().map(|pixels| pixels.count_ones()).sum();
-    assert_eq!(white, 116);
+#[test]
+fn the_picture_is_the_pattern_with_a_margin_of_eight() {
+    let folder = tempfile::tempdir().unwrap();
+    let [pattern, file] = ["boat.rle", "boat.png"].map(|name| folder.path().join(name));
+    fs::write(&pattern, "x = 3, y = 3\n2o$obo$bo!").unwrap();
+    result(&lockstep([path(&pattern), "--png", path(&file)]));
+    assert_eq!(
+        white_pixels(&file),
+        [(8, 8), (9, 8), (8, 9), (10, 9), (9, 10)]
+    );
+    assert_eq!(decoder(&file).info().size(), (19, 19));
 }
 
 #[test]
@@ -398,8 +411,42 @@ fn a_plane_without_life_makes_a_picture_too() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("nothing.png");
     result(&lockstep(["die-hard", "--png", path(&file)]));
-    let picture = png::Decoder::new(std::io::Cursor::new(fs::read(&file).unwrap()));
-    assert_eq!(picture.read_info().unwrap().info().size(), (16, 16));
+    assert_eq!(white_pixels(&file), []);
+    assert_eq!(decoder(&file).info().size(), (16, 16));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_picture_is_written_through_a_link() {
+    let folder = tempfile::tempdir().unwrap();
+    let [file, link] = ["file", "link"].map(|name| folder.path().join(name));
+    fs::write(&file, "").unwrap();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    result(&lockstep(["pi-heptomino", "--png", path(&link)]));
+    assert!(link.is_symlink());
+    assert_eq!(white_pixels(&file).len(), 55);
+}
+
+fn decoder(picture: &Path) -> png::Reader<Cursor<Vec<u8>>> {
+    let file = Cursor::new(fs::read(picture).unwrap());
+    png::Decoder::new(file).read_info().unwrap()
+}
+
+/// Where they are: x and y.
+fn white_pixels(picture: &Path) -> Vec<(usize, usize)> {
+    let mut decoder = decoder(picture);
+    assert_eq!(
+        decoder.output_color_type(),
+        (png::ColorType::Grayscale, png::BitDepth::One)
+    );
+    let mut pixels = vec![0; decoder.output_buffer_size().unwrap()];
+    let info = decoder.next_frame(&mut pixels).unwrap();
+    let rows = pixels.chunks(info.line_size).enumerate();
+    rows.flat_map(|(y, row)| {
+        let white = (0..8 * row.len()).filter(|x| row[x / 8] << (x % 8) & 0x80 != 0);
+        white.map(move |x| (x, y))
+    })
+    .collect()
 }
 
 #[test]

@@ -490,28 +490,33 @@ fn a_waker_may_complete_the_next_generation() {
 
 // Wakers whose clone or drop uses the barrier: the poll that runs it stands still half-way.
 
-/// A waker that runs a function the first time that it is cloned.
-fn waker_whose_first_clone(f: impl Fn() + Send + Sync + 'static) -> Waker {
+/// A waker that runs a function the first time that it is cloned, and whose clones count.
+fn waker_whose_first_clone(f: impl Fn() + Send + Sync + 'static) -> (Waker, Arc<CountingWaker>) {
+    let counting = Arc::new(CountingWaker::new());
     let cloned = AtomicBool::new(false);
-    hooked_waker(move || {
-        if !cloned.swap(true, Ordering::Relaxed) {
-            f();
+    let hooked = hooked_waker({
+        let counting = counting.clone();
+        move || {
+            if !cloned.swap(true, Ordering::Relaxed) {
+                f();
+            }
+            Waker::clone(&counting)
         }
-    })
+    });
+    (hooked, counting)
 }
 
 #[test]
 fn a_generation_completed_during_a_first_poll_is_over() {
     static BARRIER: Barrier = Barrier::new(2);
-    let waker = CountingWaker::new();
     let mut wait = BARRIER.wait();
-    let meeting = waker_whose_first_clone(|| assert_works(&BARRIER));
-    assert_eq!(poll(&mut wait, &meeting), Pending);
+    let (overtaken, clones) = waker_whose_first_clone(|| assert_works(&BARRIER));
+    assert_eq!(poll(&mut wait, &overtaken), Pending);
     assert_eq!((BARRIER.arrived(), BARRIER.generation()), (1, 1));
-    assert_eq!(poll(&mut wait, &waker), Pending);
+    assert_eq!((clones.wakes(), clones.held()), (0, 1));
     assert_eq!(poll(&mut BARRIER.wait(), Waker::noop()), Led(1));
-    assert_eq!(poll(&mut wait, &waker), Released(1));
-    assert_eq!((waker.wakes(), waker.held()), (1, 0));
+    assert_eq!((clones.wakes(), clones.held()), (1, 0));
+    assert_eq!(poll(&mut wait, &overtaken), Released(1));
 }
 
 #[test]
@@ -519,12 +524,13 @@ fn a_first_poll_overtaken_by_the_last_but_one_leads() {
     static BARRIER: Barrier = Barrier::new(2);
     let waker = Arc::new(CountingWaker::new());
     let other = shared(&BARRIER);
-    let overtaken = waker_whose_first_clone({
+    let (overtaken, clones) = waker_whose_first_clone({
         let (other, waker) = (other.clone(), waker.clone());
         move || assert_eq!(poll_shared(&other, &waker), Pending)
     });
     assert_eq!(poll(&mut BARRIER.wait(), &overtaken), Led(0));
     assert_eq!((BARRIER.arrived(), BARRIER.generation()), (0, 1));
+    assert_eq!((clones.wakes(), clones.held()), (0, 0));
     assert_eq!((waker.wakes(), waker.held()), (1, 0));
     assert_eq!(poll_shared(&other, &waker), Released(0));
 }
@@ -532,39 +538,48 @@ fn a_first_poll_overtaken_by_the_last_but_one_leads() {
 #[test]
 fn a_first_poll_overtaken_by_an_earlier_one_arrives_after_it() {
     static BARRIER: Barrier = Barrier::new(3);
-    let [wa, wb] = [(); 2].map(|()| Arc::new(CountingWaker::new()));
+    let waker = Arc::new(CountingWaker::new());
     let other = shared(&BARRIER);
-    let overtaken = waker_whose_first_clone({
-        let (other, wb) = (other.clone(), wb.clone());
-        move || assert_eq!(poll_shared(&other, &wb), Pending)
+    let (overtaken, clones) = waker_whose_first_clone({
+        let (other, waker) = (other.clone(), waker.clone());
+        move || assert_eq!(poll_shared(&other, &waker), Pending)
     });
     let mut wait = BARRIER.wait();
     assert_eq!(poll(&mut wait, &overtaken), Pending);
     assert_eq!(BARRIER.arrived(), 2);
-    assert_eq!(poll(&mut wait, &wa), Pending);
+    assert_eq!((clones.wakes(), clones.held()), (0, 1));
     assert_eq!(poll(&mut BARRIER.wait(), Waker::noop()), Led(0));
-    assert_eq!([wa.wakes(), wb.wakes()], [1, 1]);
-    assert_eq!(poll(&mut wait, &wa), Released(0));
-    assert_eq!(poll_shared(&other, &wb), Released(0));
+    assert_eq!([clones.wakes(), waker.wakes()], [1, 1]);
+    assert_eq!(poll(&mut wait, &overtaken), Released(0));
+    assert_eq!(poll_shared(&other, &waker), Released(0));
 }
 
 #[test]
-fn a_generation_completed_during_a_later_poll_is_the_one_waited_for() {
+fn a_generation_completed_while_a_waker_is_cloned_again_is_the_one_waited_for() {
     static BARRIER: Barrier = Barrier::new(2);
-    // Once while the new waker is cloned, once while the old one is dropped.
-    let lead = |generation| assert_eq!(poll(&mut BARRIER.wait(), Waker::noop()), Led(generation));
+    let first = CountingWaker::new();
     let mut wait = BARRIER.wait();
-    assert_eq!(poll(&mut wait, Waker::noop()), Pending);
-    let leading = waker_whose_first_clone(move || lead(0));
-    assert_eq!(poll(&mut wait, &leading), Released(0));
+    assert_eq!(poll(&mut wait, &first), Pending);
+    let (overtaken, clones) = waker_whose_first_clone(|| {
+        assert_eq!(poll(&mut BARRIER.wait(), Waker::noop()), Led(0));
+    });
+    assert_eq!(poll(&mut wait, &overtaken), Released(0));
+    assert_eq!([first.wakes(), first.held()], [0, 0]);
+    assert_eq!([clones.wakes(), clones.held()], [0, 0]);
     assert_works(&BARRIER);
+}
 
+#[test]
+fn a_generation_completed_while_a_waker_is_replaced_is_the_one_waited_for() {
+    static BARRIER: Barrier = Barrier::new(2);
     let waker = CountingWaker::new();
     let mut wait = BARRIER.wait();
-    let leading = waker_whose_drop(move || lead(2));
+    let leading = waker_whose_drop(|| {
+        assert_eq!(poll(&mut BARRIER.wait(), Waker::noop()), Led(0));
+    });
     assert_eq!(poll(&mut wait, &leading), Pending);
     drop(leading);
-    assert_eq!(poll(&mut wait, &waker), Released(2));
+    assert_eq!(poll(&mut wait, &waker), Released(0));
     assert_eq!((waker.wakes(), waker.held()), (0, 0));
     assert_works(&BARRIER);
 }

@@ -44,18 +44,20 @@ fn extent(places: impl Iterator<Item = usize>) -> Range<usize> {
 
 /// Writes a file that appears whole or not at all.
 pub(crate) fn save(picture: &[u8], path: &Path) -> io::Result<()> {
-    match OpenOptions::new().write(true).open(path) {
-        // A device or a pipe is to be written to, not to be replaced.
+    let path = match OpenOptions::new().write(true).open(path) {
+        // A device or a pipe is written to, not replaced.
         Ok(mut file) if !file.metadata()?.is_file() => return file.write_all(picture),
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+        // Nor is a link.
+        Ok(_) => path.canonicalize()?,
+        Err(error) if error.kind() == ErrorKind::NotFound => path.to_path_buf(),
+        Err(error) => return Err(error),
+    };
     let folder = match path.parent() {
         Some(folder) if folder != Path::new("") => folder,
         _ => Path::new("."),
     };
     let mut file = tempfile::Builder::new().make_in(folder, |path| File::create_new(path))?;
     file.write_all(picture)?;
-    file.persist(path)?;
+    file.persist(&path)?;
     Ok(())
 }
