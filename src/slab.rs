@@ -79,13 +79,16 @@ impl Slot {
 
     /// Free to claimed; returns whether it was this call that did it.
     fn claim(&self) -> bool {
-        // Ordering: a plain look first, so that a taken slot's line is not torn from its owner.
-        // Then acquire, with the release of `empty`.
+        // Ordering: acquire, with the release of `empty`.
+        self.owner
+            .compare_exchange(FREE, CLAIMED, Ordering::Acquire, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    /// A look that leaves the line of a taken slot where it is.
+    fn is_free(&self) -> bool {
+        // Ordering: none. `claim` decides.
         self.owner.load(Ordering::Relaxed) == FREE
-            && self
-                .owner
-                .compare_exchange(FREE, CLAIMED, Ordering::Acquire, Ordering::Relaxed)
-                .is_ok()
     }
 
     /// Claimed to held, for a waiter that is about to arrive in `generation`.
@@ -178,9 +181,9 @@ impl Slot {
     }
 }
 
-/// The number of slots in the first segment, a power of two. Two under loom, so that models reach
+/// The number of slots in the first segment, a power of two. Four under loom, so that models reach
 /// the second.
-const FIRST: usize = if cfg!(loom) { 2 } else { 8 };
+const FIRST: usize = if cfg!(loom) { 4 } else { 8 };
 
 /// Enough for 2^32 waiters at once.
 const SEGMENTS: usize = 33 - FIRST.ilog2() as usize;
@@ -227,7 +230,7 @@ impl Slab {
             let found = iter::successors(Some(first), |index| index.checked_add(1))
                 .map_while(|index| Some((index, self.get(index)?)))
                 .chain(self.slots().enumerate().take(first))
-                .find(|(_, slot)| slot.claim());
+                .find(|(_, slot)| slot.is_free() && slot.claim());
             if let Some(found) = found {
                 return found;
             }

@@ -205,42 +205,85 @@ fn a_leader_still_releasing_against_a_wait_of_the_next_generation_that_is_droppe
 }
 
 #[test]
-fn a_late_drop_against_the_leader_and_an_arrival_of_the_next_generation() {
-    let outcomes = [
-        "completed, next counted",
-        "withdrawn, next led",
-        "withdrawn, next waits",
-    ];
-    explore(1_000, &outcomes, || {
+fn a_late_drop_against_an_arrival_of_the_next_generation() {
+    explore(5, &["the next is counted"], || {
         let barrier = warm(2);
-        let (first, second, third) = (Counter::new(), Counter::new(), Counter::new());
-        let wait = arrived(&barrier, &first);
-        let leader = thread::spawn({
-            let (barrier, counter) = (barrier.clone(), second.clone());
+        let counter = Counter::new();
+        let late = arrived(&barrier, &Counter::new());
+        assert!(ready(&mut barrier.clone().wait_owned(), &Counter::new()).is_leader());
+        let dropper = thread::spawn(move || drop(late));
+
+        // It takes the slot that the late one had.
+        let next = arrived(&barrier, &counter);
+        dropper.join().unwrap();
+        assert_eq!(barrier.arrived(), 1);
+        assert!(ready(&mut barrier.clone().wait_owned(), &Counter::new()).is_leader());
+        assert_eq!(counter.wakes(), 1);
+        drop(next);
+        assert_clean(&barrier, 2);
+        "the next is counted".into()
+    });
+}
+
+#[test]
+fn a_drop_against_the_leader_which_then_arrives_in_the_next_generation() {
+    let outcomes = ["completed, next waits", "withdrawn, next led"];
+    explore(50, &outcomes, || {
+        let barrier = warm(2);
+        let counter = Counter::new();
+        let wait = arrived(&barrier, &Counter::new());
+        let other = thread::spawn({
+            let (barrier, counter) = (barrier.clone(), counter.clone());
             move || {
-                let mut wait = barrier.wait_owned();
-                let led = poll(&mut wait, &counter).is_ready();
-                (wait, led)
+                let mut first = barrier.clone().wait_owned();
+                let completed = poll(&mut first, &counter).is_ready();
+                let mut second = barrier.wait_owned();
+                let led = poll(&mut second, &counter).is_ready();
+                assert!(completed != led);
+                (first, second, completed)
             }
         });
-        let dropper = thread::spawn(move || drop(wait));
 
-        let mut next = barrier.clone().wait_owned();
-        let next_led = poll(&mut next, &third).is_ready();
-        dropper.join().unwrap();
-        let (other, other_led) = leader.join().unwrap();
-        // Of the three arrivals one may have been taken back; two make a generation.
-        let completed = u64::from(next_led) + u64::from(other_led);
-        let outcome = match (barrier.arrived(), other_led, next_led) {
-            (1, true, false) | (1, false, true) => "completed, next counted",
-            (0, _, true) => "withdrawn, next led",
-            (0, true, false) => "withdrawn, next waits",
-            state => panic!("{state:?}"),
+        drop(wait);
+        let (mut first, second, completed) = other.join().unwrap();
+        assert_eq!(barrier.generation(), 1);
+        assert_eq!(barrier.arrived(), usize::from(completed));
+        // The drop has woken nobody, and taken no one else's slot.
+        assert_eq!(counter.wakes(), usize::from(!completed));
+        if !completed {
+            assert!(!ready(&mut first, &counter).is_leader());
+        }
+        drop((first, second));
+        assert_clean(&barrier, 1);
+        let outcome = if completed {
+            "completed, next waits"
+        } else {
+            "withdrawn, next led"
         };
-        assert_eq!(barrier.generation(), completed);
-        drop((next, other));
-        assert_clean(&barrier, completed);
         outcome.into()
+    });
+}
+
+#[test]
+fn two_arrivals_that_grow_the_slab_at_once() {
+    explore(500, &["both counted"], || {
+        let barrier = warm(7);
+        let counter = Counter::new();
+        let mut waits: Vec<_> = (0..4).map(|_| arrived(&barrier, &counter)).collect();
+        let other = thread::spawn({
+            let (barrier, counter) = (barrier.clone(), counter.clone());
+            move || arrived(&barrier, &counter)
+        });
+
+        waits.push(arrived(&barrier, &counter));
+        waits.push(other.join().unwrap());
+        assert!(ready(&mut barrier.clone().wait_owned(), &Counter::new()).is_leader());
+        assert_eq!(counter.wakes(), 6);
+        for wait in &mut waits {
+            assert!(!ready(wait, &counter).is_leader());
+        }
+        assert_clean(&barrier, 1);
+        "both counted".into()
     });
 }
 
@@ -256,7 +299,9 @@ fn a_leader_against_two_drops() {
         let mut last = barrier.clone().wait_owned();
         let completed = poll(&mut last, &Counter::new()).is_ready();
         let arrived = barrier.arrived();
-        droppers.map(|dropper| dropper.join().unwrap());
+        for dropper in droppers {
+            dropper.join().unwrap();
+        }
         let outcome = match (completed, arrived) {
             (true, _) => {
                 assert_eq!(counter.wakes(), 2);

@@ -19,14 +19,14 @@ use std::{
     task::{Context, Poll, Wake, Waker},
 };
 
-use atomic_barrier::{Barrier, BarrierWaitResult, OwnedWait};
+use atomic_barrier::{Barrier, BarrierWaitResult, Leader, OwnedWait};
 
 /// Explores every execution of `model`, with no bound on preemptions, and asserts that there were
 /// at least `floor` of them and that they ended in exactly the `outcomes` named.
 ///
 /// A model that no longer races, or that no longer reaches what it is there for, fails.
 #[track_caller]
-pub fn explore(
+pub(crate) fn explore(
     floor: usize,
     outcomes: &[&str],
     model: impl Fn() -> String + Send + Sync + 'static,
@@ -36,7 +36,7 @@ pub fn explore(
 
 /// The same with at most `preemptions` preemptions an execution; `LOOM_MAX_PREEMPTIONS` overrides.
 #[track_caller]
-pub fn explore_bounded(
+pub(crate) fn explore_bounded(
     preemptions: impl Into<Option<usize>>,
     floor: usize,
     outcomes: &[&str],
@@ -71,14 +71,14 @@ pub fn explore_bounded(
 
 /// Counts its wakes.
 #[derive(Default)]
-pub struct Counter(AtomicUsize);
+pub(crate) struct Counter(AtomicUsize);
 
 impl Counter {
-    pub fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::default()
     }
 
-    pub fn wakes(&self) -> usize {
+    pub(crate) fn wakes(&self) -> usize {
         self.0.load(Relaxed)
     }
 }
@@ -89,31 +89,39 @@ impl Wake for Counter {
     }
 }
 
-pub fn poll<F: Future + Unpin>(future: &mut F, counter: &Arc<Counter>) -> Poll<F::Output> {
+pub(crate) fn poll<F: Future + Unpin>(future: &mut F, counter: &Arc<Counter>) -> Poll<F::Output> {
     let waker = Waker::from(counter.clone());
     Pin::new(future).poll(&mut Context::from_waker(&waker))
 }
 
-/// A barrier that has been through a generation, so that its slots exist.
-pub fn warm(parties: usize) -> Arc<Barrier> {
+/// A barrier with its first four slots, so that no model grows the slab that is not about that.
+pub(crate) fn warm(parties: usize) -> Arc<Barrier> {
     let barrier = Arc::new(Barrier::new(parties));
-    let waits: Vec<_> = (1..parties)
-        .map(|_| arrived(&barrier, &Counter::new()))
-        .collect();
-    drop(waits);
+    if parties > 1 {
+        drop(arrived(&barrier, &Counter::new()));
+    }
     barrier
 }
 
 /// A wait that has arrived and is not the last.
-pub fn arrived(barrier: &Arc<Barrier>, counter: &Arc<Counter>) -> OwnedWait {
+pub(crate) fn arrived(barrier: &Arc<Barrier>, counter: &Arc<Counter>) -> OwnedWait {
     let mut wait = barrier.clone().wait_owned();
     assert!(poll(&mut wait, counter).is_pending());
     wait
 }
 
+/// The leader of the present generation, which lacks one party.
+#[track_caller]
+pub(crate) fn lead(barrier: &Barrier) -> Leader<'_> {
+    match poll(&mut barrier.wait_leader(), &Counter::new()) {
+        Poll::Ready(Some(leader)) => leader,
+        other => panic!("should lead: {other:?}"),
+    }
+}
+
 /// The result of a wait that must be ready.
 #[track_caller]
-pub fn ready(wait: &mut OwnedWait, counter: &Arc<Counter>) -> BarrierWaitResult {
+pub(crate) fn ready(wait: &mut OwnedWait, counter: &Arc<Counter>) -> BarrierWaitResult {
     match poll(wait, counter) {
         Poll::Ready(result) => result,
         Poll::Pending => panic!("should be ready"),
@@ -123,7 +131,7 @@ pub fn ready(wait: &mut OwnedWait, counter: &Arc<Counter>) -> BarrierWaitResult 
 /// Asserts that nothing is left over after `generation` generations: nobody is counted, and one
 /// more generation takes `n` arrivals and wakes each of its waiters once.
 #[track_caller]
-pub fn assert_clean(barrier: &Arc<Barrier>, generation: u64) {
+pub(crate) fn assert_clean(barrier: &Arc<Barrier>, generation: u64) {
     assert_eq!((barrier.arrived(), barrier.generation()), (0, generation));
     let followers = barrier.parties() - 1;
     let counters: Vec<_> = (0..followers).map(|_| Counter::new()).collect();
