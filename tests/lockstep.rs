@@ -30,7 +30,8 @@ fn lockstep<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Output {
     output(example().args(["--rounds", "1"]).args(arguments))
 }
 
-/// Cargo leaves it beside the folder of this test.
+/// Cargo leaves it beside the folder of this test. `cargo test` brings it up to date, but
+/// `cargo test --test lockstep` alone takes the one that is there.
 fn example() -> Command {
     let test = env::current_exe().unwrap();
     let target = test.ancestors().nth(2).unwrap();
@@ -296,6 +297,19 @@ fn a_file_that_is_not_rle_is_refused_with_its_line_and_what_was_expected() {
             "x = 3, y = 3\n4b!",
             2,
             "expected 3 cells in a row at most, as the header says, found `4b` after the first 0",
+        ),
+        (
+            // Four more than 2^32, then one more.
+            "x = 4, y = 3\n4294967300o!",
+            2,
+            "expected 4 cells in a row at most, as the header says, \
+             found `4294967300o` after the first 0",
+        ),
+        (
+            "x = 3, y = 3\n4294967297o!",
+            2,
+            "expected 3 cells in a row at most, as the header says, \
+             found `4294967297o` after the first 0",
         ),
         (
             "x = 3, y = 3\n99999999999999999999o!",
