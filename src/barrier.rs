@@ -151,7 +151,8 @@ impl Barrier {
     ///
     /// Polling the future again after it was ready panics. A panic out of `Waker::clone` leaves
     /// through the poll that cloned, which then counts for nothing: the next poll arrives anew. A
-    /// panic out of `Waker::wake` leaves through the leader's poll, after every waiter was woken.
+    /// panic out of `Waker::wake` leaves through the poll that called it, the leader's or that of a
+    /// waiter that helps it, after every waiter was woken.
     pub fn wait(&self) -> Wait<'_> {
         Wait {
             barrier: self,

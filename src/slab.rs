@@ -12,9 +12,12 @@
 //! | claimed | held(g) | the same, its waker registered, about to arrive in g | [`Slot::hold`] |
 //! | held(g) | busy(g), then held(g) | the same, on a later poll: another waker | [`Slot::hold_again`] |
 //! | held(g) | released, then free | the same, withdrawn or never arrived | [`Slot::vacate`] |
-//! | held(g) | released, then free | the leader of g, which takes the waker | [`Slot::release`] |
-//! | busy(g) | released | the leader of g; the waiter empties the slot | [`Slot::release`] |
+//! | held(g) | released, then free | a releaser of g, which takes the waker | [`Slot::release`] |
+//! | busy(g) | released | a releaser of g; the waiter empties the slot | [`Slot::release`] |
 //! | released | free | whoever moved it there, or the waiter it left busy | [`Slot::empty`] |
+//!
+//! The releasers of g are its leader and those of its waiters that find it still at work when they
+//! are polled: they help it, from the other end ([`Slab::help`]).
 //!
 //! # Invariants
 //!
@@ -24,18 +27,19 @@
 //!    released. So two registrations never meet, nor a registration and a wake: the cell's own
 //!    arbitration, which would drop one of two registrations in silence, is never called upon.
 //! 3. A free slot's cell is empty.
-//! 4. Only the leader of g and the slot's own waiter move a slot out of held(g) or busy(g). So a
-//!    waiter that did not do it itself and finds its slot in another state was released.
+//! 4. Only a releaser of g and the slot's own waiter move a slot out of held(g) or busy(g), and
+//!    there is no releaser before g is released. So a waiter that did not do it itself and finds
+//!    its slot in another state was released.
 //! 5. A panic out of `Waker::clone`, or out of the drop of the waker that a later poll replaces,
 //!    leaves the cell locked. Such a slot stays claimed, busy or released, and is never used again.
 //!
 //! # Memory orderings
 //!
-//! A leader finds the slots it must empty because their waiters arrived after they had registered
+//! A releaser finds the slots it must empty because their waiters arrived after they had registered
 //! (see `state`); nothing here needs to repeat that. What remains:
 //!
 //! - `empty` (release) with `claim` (acquire): the next owner finds the cell as the last left it.
-//! - `hold_again`'s way back (release) with `release` (acquire): the leader finds the new waker.
+//! - `hold_again`'s way back (release) with `release` (acquire): the releaser finds the new waker.
 //! - `release` (release) with the failures of `hold_again` (acquire): a waiter that learns from its
 //!   slot that its generation is complete sees what it would have seen from the word. The slot may
 //!   have gone through other hands by then, so `hold` and `empty` release too: every plain store
@@ -43,6 +47,8 @@
 
 use alloc::boxed::Box;
 use core::{fmt, iter, ptr, slice, task::Waker};
+
+use crossbeam_utils::CachePadded;
 
 use crate::sync::{AtomicPtr, AtomicU64, AtomicWaker, Ordering, const_fn};
 
@@ -152,7 +158,7 @@ impl Slot {
         }
     }
 
-    /// Held or busy to released, for the leader of `generation`. Returns the waker to wake, if
+    /// Held or busy to released, for a releaser of `generation`. Returns the waker to wake, if
     /// this slot is of that generation and its waiter is not busy with it.
     fn release(&self, generation: u64) -> Option<Waker> {
         // Ordering: none. The slots to release were held before their waiters arrived.
@@ -201,6 +207,9 @@ const fn len(k: usize) -> usize {
 pub(crate) struct Slab {
     /// Pointers to the first slot of each segment; null from the first that does not exist.
     segments: [AtomicPtr<Slot>; SEGMENTS],
+    /// One more than the generation whose leader is at work on the slots, or 0. A hint: several
+    /// leaders may be at work, and one is remembered.
+    releasing: CachePadded<AtomicU64>,
 }
 
 impl Slab {
@@ -211,7 +220,10 @@ impl Slab {
             let segments = [const { AtomicPtr::new(ptr::null_mut()) }; SEGMENTS];
             #[cfg(loom)]
             let segments = core::array::from_fn(|_| AtomicPtr::new(ptr::null_mut()));
-            Self { segments }
+            Self {
+                segments,
+                releasing: CachePadded::new(AtomicU64::new(0)),
+            }
         }
     }
 
@@ -247,7 +259,37 @@ impl Slab {
     ///
     /// A panic out of one waker's `wake` comes out of this call after all others were woken.
     pub(crate) fn release(&self, generation: u64) {
+        // Ordering: none, here and in `help`. Helping is never needed, and the word has told the
+        // helper all that it must know.
+        self.releasing.store(generation + 1, Ordering::Relaxed);
         wake_all(self.slots().filter_map(|slot| slot.release(generation)));
+        self.releasing.store(0, Ordering::Relaxed);
+    }
+
+    /// Does the rest of [`release`](Self::release) from the other end, for a waiter of `generation`
+    /// that was released while the leader is still at work.
+    ///
+    /// A wake can take the leader far longer than a waiter needs to run, arrive again and leave its
+    /// thread idle, to be woken again by the next. A waiter that helps ends that.
+    #[inline]
+    pub(crate) fn help(&self, generation: u64) {
+        if self.releasing.load(Ordering::Relaxed) == generation + 1 {
+            self.release_backwards(generation);
+        }
+    }
+
+    #[cold]
+    fn release_backwards(&self, generation: u64) {
+        let segments = (0..SEGMENTS).rev().filter_map(|k| self.segment(k));
+        let slots = segments.flat_map(|segment| segment.iter().rev());
+        wake_all(slots.filter_map(|slot| slot.release(generation)));
+        // Nothing is left, so let nobody else look.
+        let _ = self.releasing.compare_exchange(
+            generation + 1,
+            0,
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        );
     }
 
     fn get(&self, index: usize) -> Option<&Slot> {

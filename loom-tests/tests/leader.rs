@@ -9,7 +9,7 @@ use support::{Counter, arrived, assert_clean, explore, lead, poll, ready, warm};
 
 #[test]
 fn a_held_release_against_a_drop() {
-    explore(20, &["kept, waker 1"], || {
+    explore(5, &["kept, waker 1"], || {
         let barrier = warm(2);
         let counter = Counter::new();
         let wait = arrived(&barrier, &counter);

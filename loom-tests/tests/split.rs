@@ -9,7 +9,7 @@ use std::{
 };
 
 use loom::thread;
-use support::{Counter, arrived, assert_clean, explore, lead, poll, ready, warm};
+use support::{Counter, arrived, assert_clean, explore, explore_bounded, lead, poll, ready, warm};
 
 #[test]
 fn a_leader_against_the_first_poll_of_an_arrival() {
@@ -130,7 +130,7 @@ fn two_threads_block() {
 #[test]
 fn a_leader_against_a_blocking_wait_that_times_out() {
     let outcomes = ["in time", "led", "timed out"];
-    explore(100, &outcomes, || {
+    explore_bounded(3, 1_000, &outcomes, || {
         let barrier = warm(2);
         let counter = Counter::new();
         let other = thread::spawn({

@@ -9,7 +9,7 @@ use std::{sync::Arc, task::Poll};
 
 use atomic_barrier::Barrier;
 use loom::thread;
-use support::{Counter, arrived, assert_clean, explore, poll, ready, warm};
+use support::{Counter, arrived, assert_clean, explore, explore_bounded, poll, ready, warm};
 
 #[test]
 fn a_leader_against_a_poll_with_a_fresh_waker() {
@@ -77,7 +77,7 @@ fn a_leader_against_a_drop() {
 
 #[test]
 fn three_waiters_one_poll_each() {
-    explore(10_000, &["one leader, each other woken once"], || {
+    explore_bounded(3, 10_000, &["one leader, each other woken once"], || {
         let barrier = warm(3);
         let wait_once = |barrier: Arc<Barrier>| {
             let counter = Counter::new();
@@ -322,7 +322,7 @@ fn a_leader_against_two_drops() {
 #[test]
 fn a_leader_against_a_drop_and_a_poll_with_a_fresh_waker() {
     let outcomes = ["completed, ready", "completed, waits", "withdrawn, waits"];
-    explore(1_000, &outcomes, || {
+    explore(400, &outcomes, || {
         let barrier = warm(4);
         let (idle, old, new) = (Counter::new(), Counter::new(), Counter::new());
         let dropped = arrived(&barrier, &Counter::new());

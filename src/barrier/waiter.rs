@@ -267,7 +267,9 @@ impl Waiter {
             self.step = Step::Waiting { generation, slot };
             return Poll::Pending;
         }
-        self.ready(generation, false)
+        let ready = self.ready(generation, false);
+        barrier.slab.help(generation);
+        ready
     }
 
     fn ready(&mut self, generation: u64, leader: bool) -> Poll<BarrierWaitResult> {
