@@ -16,8 +16,8 @@
 //! | busy(g) | released | a releaser of g; the waiter empties the slot | [`Slot::release`] |
 //! | released | free | whoever moved it there, or the waiter it left busy | [`Slot::empty`] |
 //!
-//! The releasers of g are its leader and those of its waiters that find it still at work when they
-//! are polled: they help it, from the other end ([`Slab::help`]).
+//! The releasers of g are its leader and perhaps one of its waiters, which was polled while the
+//! leader was still at work and helps from the other end ([`Slab::help`]).
 //!
 //! # Invariants
 //!
@@ -207,8 +207,8 @@ const fn len(k: usize) -> usize {
 pub(crate) struct Slab {
     /// Pointers to the first slot of each segment; null from the first that does not exist.
     segments: [AtomicPtr<Slot>; SEGMENTS],
-    /// One more than the generation whose leader is at work on the slots, or 0. A hint: several
-    /// leaders may be at work, and one is remembered.
+    /// One more than the generation whose leader is at work on the slots and has no help, or 0. A
+    /// hint: of several leaders at work, one is remembered.
     releasing: CachePadded<AtomicU64>,
 }
 
@@ -280,16 +280,17 @@ impl Slab {
 
     #[cold]
     fn release_backwards(&self, generation: u64) {
-        let segments = (0..SEGMENTS).rev().filter_map(|k| self.segment(k));
-        let slots = segments.flat_map(|segment| segment.iter().rev());
-        wake_all(slots.filter_map(|slot| slot.release(generation)));
-        // Nothing is left, so let nobody else look.
-        let _ = self.releasing.compare_exchange(
-            generation + 1,
-            0,
-            Ordering::Relaxed,
-            Ordering::Relaxed,
-        );
+        // One helps: the waiters that it wakes, perhaps within this call, have other things to do.
+        let asked = generation + 1;
+        if self
+            .releasing
+            .compare_exchange(asked, 0, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
+        {
+            let segments = (0..SEGMENTS).rev().filter_map(|k| self.segment(k));
+            let slots = segments.flat_map(|segment| segment.iter().rev());
+            wake_all(slots.filter_map(|slot| slot.release(generation)));
+        }
     }
 
     fn get(&self, index: usize) -> Option<&Slot> {
