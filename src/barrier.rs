@@ -70,7 +70,7 @@ pub struct Barrier {
 }
 
 // The slab's cells hold wakers, which need not be unwind safe. No panic leaves a barrier in a
-// state that it can be seen in otherwise: invariant 5 of the slab.
+// state that it can be seen in otherwise: invariant 6 of the slab.
 impl UnwindSafe for Barrier {}
 impl RefUnwindSafe for Barrier {}
 

@@ -27,10 +27,12 @@
 //!    released. So two registrations never meet, nor a registration and a wake: the cell's own
 //!    arbitration, which would drop one of two registrations in silence, is never called upon.
 //! 3. A free slot's cell is empty.
-//! 4. Only a releaser of g and the slot's own waiter move a slot out of held(g) or busy(g), and
-//!    there is no releaser before g is released. So a waiter that did not do it itself and finds
-//!    its slot in another state was released.
-//! 5. A panic out of `Waker::clone`, or out of the drop of the waker that a later poll replaces,
+//! 4. Before g is released, only the slot's own waiter moves a slot out of held(g) or busy(g). So a
+//!    waiter that did not do it itself and finds its slot in another state was released.
+//! 5. After g is released, a slot may become held(g) again, by a stale waiter: one that read the word
+//!    before. It does not arrive, nobody waits for its wake, and whoever of the releasers, the waiter
+//!    that had the slot before, and itself is first may empty it.
+//! 6. A panic out of `Waker::clone`, or out of the drop of the waker that a later poll replaces,
 //!    leaves the cell locked. Such a slot stays claimed, busy or released, and is never used again.
 //!
 //! # Memory orderings
@@ -40,10 +42,10 @@
 //!
 //! - `empty` (release) with `claim` (acquire): the next owner finds the cell as the last left it.
 //! - `hold_again`'s way back (release) with `release` (acquire): the releaser finds the new waker.
-//! - `release` (release) with the failures of `hold_again` (acquire): a waiter that learns from its
-//!   slot that its generation is complete sees what it would have seen from the word. The slot may
-//!   have gone through other hands by then, so `hold` and `empty` release too: every plain store
-//!   to an owner word hands on what its thread has seen.
+//! - `release` (release) with `hold_again` (acquire): a waiter that learns from its slot that its
+//!   generation was released sees what it would have seen from the word. The slot may have gone
+//!   through other hands by then, so `hold` and `empty` release too: every plain store to an owner
+//!   word hands on what its thread has seen.
 
 use alloc::boxed::Box;
 use core::{fmt, iter, ptr, slice, task::Waker};
@@ -100,27 +102,41 @@ impl Slot {
     /// Claimed to held, for a waiter that is about to arrive in `generation`.
     pub(crate) fn hold(&self, generation: u64, waker: &Waker) {
         self.waker.register(waker);
-        // Ordering: release, not for the leader, which is served by the arrival, but with the
-        // acquire in `hold_again` of a waiter that had the slot before.
+        // Ordering: release, not for the releaser, which is served by the arrival, but with the
+        // acquire in `hold_again` of a waiter that had the slot before: it must see the release
+        // that this thread saw when it claimed the slot.
         self.owner.store(held(generation), Ordering::Release);
     }
 
     /// Held to busy and back, for a waiter that has arrived in `generation` and is polled again.
     ///
     /// Returns false if the waiter has been released; then the slot is no longer its own.
-    pub(crate) fn hold_again(&self, generation: u64, waker: &Waker) -> bool {
-        // Ordering: none on success, since this thread wrote the cell last. On failure acquire,
-        // with the release in `release`.
+    /// `is_released` says whether that has come, from the word.
+    pub(crate) fn hold_again(
+        &self,
+        generation: u64,
+        waker: &Waker,
+        is_released: impl FnOnce() -> bool,
+    ) -> bool {
+        // Ordering: acquire, in both cases with the release of whoever wrote the present state. On
+        // failure, that is the release in `release` or what came after it.
         if self
             .owner
             .compare_exchange(
                 held(generation),
                 busy(generation),
-                Ordering::Relaxed,
+                Ordering::Acquire,
                 Ordering::Acquire,
             )
             .is_err()
         {
+            return false;
+        }
+        // The slot may have been taken from this waiter since it was polled, and be held by another
+        // that has read the word long ago, and will find that it cannot arrive in this generation.
+        // That one came after the release, and so does this look.
+        if is_released() {
+            drop(self.empty());
             return false;
         }
         self.waker.register(waker);
