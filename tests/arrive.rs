@@ -132,25 +132,6 @@ fn an_arrival_is_ready_however_late_it_is_asked() {
 }
 
 #[test]
-fn work_between_the_arrival_and_the_wait_holds_nobody_up() {
-    let barrier = Barrier::new(2);
-    let done = AtomicU64::new(0);
-    let party = async |work: u64| {
-        for generation in 0..100 {
-            let arrival = barrier.arrive();
-            for _ in 0..work {
-                tokio::task::yield_now().await;
-            }
-            done.fetch_add(work, Ordering::Relaxed);
-            assert_eq!(arrival.await.generation(), generation);
-        }
-    };
-    block_on(async { futures::join!(party(1), party(3)) });
-    assert_eq!(done.into_inner(), 400);
-    assert_eq!(counts(&barrier), (0, 100));
-}
-
-#[test]
 fn alone_every_nth_arrival_leads() {
     for n in [1, 2, 3, 8] {
         let barrier = Barrier::new(n);
