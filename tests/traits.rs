@@ -1,38 +1,50 @@
 //! What the types promise beside their behaviour: auto traits, size, `const`, `Debug`, limits.
+#![allow(clippy::std_instead_of_alloc, reason = "tests have std")]
 
-use atomic_barrier::{Barrier, BarrierWaitResult, Wait};
+#[cfg(feature = "std")]
+use atomic_barrier::WaitTimeoutError;
+use atomic_barrier::{Arrival, Barrier, BarrierWaitResult, Leader, OwnedWait, Wait, WaitLeader};
 use core::{
     fmt::Debug,
     future::Future,
-    panic::{RefUnwindSafe, UnwindSafe},
+    panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe},
     pin::Pin,
     task::{Context, Poll, Waker},
 };
+use std::{panic::catch_unwind, sync::Arc};
 
-fn poll(wait: &mut Wait<'_>) -> Poll<BarrierWaitResult> {
+fn poll<F: Future + Unpin>(wait: &mut F) -> Poll<F::Output> {
     Pin::new(wait).poll(&mut Context::from_waker(Waker::noop()))
 }
 
 /// Compiles or does not; there is nothing to run.
 const _: () = {
-    const fn barrier<T: Debug + Send + Sync + Unpin + UnwindSafe + RefUnwindSafe + 'static>() {}
-    const fn wait<T>()
-    where
-        T: Future<Output = BarrierWaitResult> + Debug + Send + Sync + Unpin,
-        T: UnwindSafe + RefUnwindSafe,
-    {
+    const fn auto<T: Debug + Send + Sync + Unpin + UnwindSafe + RefUnwindSafe + 'static>() {}
+    const fn value<T: Copy + Eq>() {}
+    const fn future<F: Future<Output = T>, T>() {
+        assert!(size_of::<F>() <= 40);
     }
-    const fn result<T>()
-    where
-        T: Copy + Eq + Debug + Send + Sync + Unpin + UnwindSafe + RefUnwindSafe + 'static,
-    {
-    }
-    barrier::<Barrier>();
-    wait::<Wait<'static>>();
-    result::<BarrierWaitResult>();
+    auto::<Barrier>();
+    auto::<BarrierWaitResult>();
+    value::<BarrierWaitResult>();
+    auto::<Wait<'static>>();
+    future::<Wait<'static>, BarrierWaitResult>();
+    auto::<OwnedWait>();
+    future::<OwnedWait, BarrierWaitResult>();
+    auto::<Arrival<'static>>();
+    future::<Arrival<'static>, BarrierWaitResult>();
+    auto::<WaitLeader<'static>>();
+    future::<WaitLeader<'static>, Option<Leader<'static>>>();
+    auto::<Leader<'static>>();
+    assert!(size_of::<Leader<'static>>() <= 40);
 };
 
-const _: () = assert!(size_of::<Wait<'static>>() <= 40);
+#[cfg(feature = "std")]
+const _: () = {
+    const fn error<T: core::error::Error + Copy + Eq + Send + Sync + Unpin + 'static>() {}
+    error::<WaitTimeoutError>();
+    assert!(size_of::<WaitTimeoutError>() == 0);
+};
 
 #[test]
 fn a_static_barrier_needs_no_arc() {
@@ -113,40 +125,88 @@ fn a_barrier_prints_its_parties_arrivals_and_generation() {
 
 #[test]
 fn a_wait_prints_its_barrier_and_how_far_it_has_come() {
-    let barrier = Barrier::new(2);
-    let mut wait = barrier.wait();
-    let prints = |wait: &Wait<'_>, step: &str| {
+    fn prints(wait: &impl Debug, barrier: &Barrier, step: &str) {
         let printed = format!("{wait:?}");
         assert!(printed.contains(&format!("{barrier:?}")), "{printed}");
         assert!(printed.contains(step), "{printed}");
-    };
-    prints(&wait, "New");
-    assert!(poll(&mut wait).is_pending());
-    prints(&wait, "Arrived { generation: 0,");
-    assert!(poll(&mut barrier.wait()).is_ready());
-    prints(&wait, "Arrived { generation: 0,");
-    assert!(poll(&mut wait).is_ready());
-    prints(&wait, "Done");
-}
-
-#[test]
-#[should_panic(expected = "polled again after it was ready")]
-fn polling_a_leader_after_ready_panics() {
-    let barrier = Barrier::new(1);
-    let mut wait = barrier.wait();
-    assert!(poll(&mut wait).is_ready());
-    let _ = poll(&mut wait);
-}
-
-#[test]
-#[should_panic(expected = "polled again after it was ready")]
-fn polling_a_released_wait_after_ready_panics() {
+    }
+    fn prints_each_step<F: Future + Debug + Unpin>(mut wait: F, barrier: &Barrier) {
+        prints(&wait, barrier, "New");
+        assert!(poll(&mut wait).is_pending());
+        prints(&wait, barrier, "Waiting { generation: 0,");
+        assert!(poll(&mut barrier.wait()).is_ready());
+        prints(&wait, barrier, "Waiting { generation: 0,");
+        assert!(poll(&mut wait).is_ready());
+        prints(&wait, barrier, "Done");
+    }
     let barrier = Barrier::new(2);
-    let mut wait = barrier.wait();
-    assert!(poll(&mut wait).is_pending());
-    assert!(poll(&mut barrier.wait()).is_ready());
+    prints_each_step(barrier.wait(), &barrier);
+    let barrier = Barrier::new(2);
+    prints_each_step(barrier.wait_leader(), &barrier);
+    let barrier = Arc::new(Barrier::new(2));
+    prints_each_step(barrier.clone().wait_owned(), &barrier);
+
+    let barrier = Barrier::new(2);
+    let mut arrival = barrier.arrive();
+    prints(&arrival, &barrier, "Counted { generation: 0,");
+    assert!(poll(&mut arrival).is_pending());
+    prints(&arrival, &barrier, "Waiting { generation: 0,");
+    let last = barrier.arrive();
+    prints(&last, &barrier, "Leading { generation: 0 }");
+}
+
+#[test]
+fn a_leader_prints_its_barrier_and_its_generation() {
+    let barrier = Barrier::new(1);
+    drop(barrier.arrive());
+    let Poll::Ready(Some(leader)) = poll(&mut barrier.wait_leader()) else {
+        panic!("not the leader of a barrier for one");
+    };
+    assert_eq!(
+        format!("{leader:?}"),
+        "Leader { barrier: Barrier { parties: 1, arrived: 1, generation: 1 }, generation: 1 }"
+    );
+}
+
+/// Checks it for a future that is ready.
+fn panics_if_polled_again<F: Future + Unpin>(mut wait: F) {
     assert!(poll(&mut wait).is_ready());
-    let _ = poll(&mut wait);
+    for _ in 0..2 {
+        let Err(panic) = catch_unwind(AssertUnwindSafe(|| poll(&mut wait).is_ready())) else {
+            panic!("polled again");
+        };
+        let message: &&str = panic.downcast_ref().unwrap();
+        assert!(message.contains("polled again after it was ready"));
+    }
+}
+
+#[test]
+fn polling_a_leader_after_ready_panics() {
+    let barrier = Arc::new(Barrier::new(1));
+    panics_if_polled_again(barrier.wait());
+    panics_if_polled_again(barrier.clone().wait_owned());
+    panics_if_polled_again(barrier.arrive());
+    panics_if_polled_again(barrier.wait_leader());
+    assert_eq!((barrier.arrived(), barrier.generation()), (0, 4));
+}
+
+#[test]
+fn polling_a_released_wait_after_ready_panics() {
+    let barrier = Arc::new(Barrier::new(5));
+    let mut wait = barrier.wait();
+    let mut owned = barrier.clone().wait_owned();
+    let mut arrival = barrier.arrive();
+    let mut wait_leader = barrier.wait_leader();
+    assert!(poll(&mut wait).is_pending());
+    assert!(poll(&mut owned).is_pending());
+    assert!(poll(&mut arrival).is_pending());
+    assert!(poll(&mut wait_leader).is_pending());
+    assert!(poll(&mut barrier.wait()).is_ready());
+    panics_if_polled_again(wait);
+    panics_if_polled_again(owned);
+    panics_if_polled_again(arrival);
+    panics_if_polled_again(wait_leader);
+    assert_eq!((barrier.arrived(), barrier.generation()), (0, 1));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use core::{
 };
 use std::{sync::Arc, task::Wake};
 
-use atomic_barrier::Wait;
+use atomic_barrier::BarrierWaitResult;
 
 #[derive(Default)]
 struct Wakes(AtomicUsize);
@@ -62,7 +62,10 @@ pub(crate) enum Outcome {
     Led(u64),
 }
 
-pub(crate) fn poll(wait: &mut Wait<'_>, waker: &Waker) -> Outcome {
+pub(crate) fn poll<F>(wait: &mut F, waker: &Waker) -> Outcome
+where
+    F: Future<Output = BarrierWaitResult> + Unpin,
+{
     match Pin::new(wait).poll(&mut Context::from_waker(waker)) {
         Poll::Pending => Outcome::Pending,
         Poll::Ready(result) if result.is_leader() => Outcome::Led(result.generation()),
