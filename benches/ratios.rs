@@ -3,11 +3,6 @@
 //! Machines drift and are shared. A ratio of two samples taken one right after the other does not
 //! care, so the ratios and distances here are medians over such pairs, and they are what the
 //! documentation quotes. `cargo bench --bench ratios -- --help` lists the options.
-#![allow(
-    clippy::std_instead_of_core,
-    clippy::std_instead_of_alloc,
-    reason = "benches have std"
-)]
 
 mod crossing;
 mod floor;

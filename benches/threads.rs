@@ -1,10 +1,5 @@
 //! Threads at a barrier: one crossing of `wait_blocking`, against the standard library's barrier
 //! and async-lock's.
-#![allow(
-    clippy::std_instead_of_core,
-    clippy::std_instead_of_alloc,
-    reason = "benches have std"
-)]
 
 #[allow(dead_code, reason = "quartiles alone are wanted of the times of a run")]
 mod rounds;

@@ -7,12 +7,6 @@
 //! cargo run --release --example hot_swap -- --stall --deadline-ms 50
 //! ```
 
-#![allow(
-    clippy::std_instead_of_alloc,
-    clippy::std_instead_of_core,
-    reason = "a program, not a part of the library, which does without std"
-)]
-
 use std::{
     io::{self, Write},
     net::Ipv4Addr,

@@ -8,12 +8,6 @@
 //! cargo run --example snapshot -- --fail-at 18
 //! ```
 
-#![allow(
-    clippy::std_instead_of_alloc,
-    clippy::std_instead_of_core,
-    reason = "a program, not a part of the library, which does without std"
-)]
-
 use std::{
     collections::BTreeMap,
     env,

@@ -1,5 +1,4 @@
 //! The leader's section: who is blocked while it lasts, who may come, and what ends it.
-#![allow(clippy::std_instead_of_alloc, reason = "tests have std")]
 
 mod by_hand;
 mod clone_hook;

@@ -1,12 +1,6 @@
 //! The example `lockstep`: the program as it is built, and by themselves the parts that a file or
 //! a barrier could break.
 
-#![allow(
-    clippy::std_instead_of_alloc,
-    clippy::std_instead_of_core,
-    reason = "shares modules with the example, a program"
-)]
-
 mod examples;
 #[path = "../examples/lockstep/life.rs"]
 mod life;

@@ -1,5 +1,4 @@
 //! What the barrier allocates and keeps, counted by the allocator and by the wakers.
-#![allow(clippy::std_instead_of_alloc, reason = "tests have std")]
 
 mod by_hand;
 mod clone_hook;

@@ -1,5 +1,4 @@
 //! Wakers of every kind: changing, shared, panicking, and running the barrier's code themselves.
-#![allow(clippy::std_instead_of_alloc, reason = "tests have std")]
 
 mod by_hand;
 mod clone_hook;

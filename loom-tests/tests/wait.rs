@@ -7,7 +7,7 @@ mod support;
 
 use std::{sync::Arc, task::Poll};
 
-use atomic_barrier::Barrier;
+use atomic_barrier_over_loom::Barrier;
 use loom::thread;
 use support::{Counter, arrived, assert_clean, explore, explore_bounded, poll, ready, warm};
 
