@@ -386,7 +386,7 @@ fn a_poll_with_a_fresh_waker_against_the_leader_and_a_newcomer_with_an_old_view(
         });
         let mut wait = barrier.clone().wait_owned();
         if poll(&mut wait, &old).is_ready() {
-            newcomer.join().unwrap();
+            drop(newcomer.join().unwrap());
             return "the newcomer was of the generation".into();
         }
         let last = thread::spawn({
