@@ -11,6 +11,7 @@
 //! | free | claimed | a waiter, before it arrives | [`Slot::claim`] |
 //! | claimed | held(g) | the same, its waker registered, about to arrive in g | [`Slot::hold`] |
 //! | held(g) | busy(g), then held(g) | the same, on a later poll: another waker | [`Slot::hold_again`] |
+//! | busy(g) | free | the same, if it finds then that g is released | [`Slot::hold_again`] |
 //! | held(g) | released, then free | the same, withdrawn or never arrived | [`Slot::vacate`] |
 //! | held(g) | released, then free | a releaser of g, which takes the waker | [`Slot::release`] |
 //! | busy(g) | released | a releaser of g; the waiter empties the slot | [`Slot::release`] |
@@ -21,8 +22,10 @@
 //!
 //! # Invariants
 //!
-//! 1. Every move out of free, held and busy is a compare-and-swap. Claimed and released belong to
-//!    one thread, which leaves them by a plain store.
+//! 1. Every move out of free and held is a compare-and-swap. Claimed and released belong to one
+//!    thread, which leaves them by a plain store. Busy belongs to one thread too, but a releaser may
+//!    mark it released meanwhile; so the way back to held is a compare-and-swap, and either way it is
+//!    that thread that empties the slot.
 //! 2. The cell is touched only by the thread that moved the owner word to claimed, busy or
 //!    released. So two registrations never meet, nor a registration and a wake: the cell's own
 //!    arbitration, which would drop one of two registrations in silence, is never called upon.
@@ -30,8 +33,8 @@
 //! 4. Before g is released, only the slot's own waiter moves a slot out of held(g) or busy(g). So a
 //!    waiter that did not do it itself and finds its slot in another state was released.
 //! 5. After g is released, a slot may become held(g) again, by a stale waiter: one that read the word
-//!    before. It does not arrive, nobody waits for its wake, and whoever of the releasers, the waiter
-//!    that had the slot before, and itself is first may empty it.
+//!    before. It does not arrive and nobody waits for its wake, so it does not matter who empties the
+//!    slot first: it, a releaser, or any waiter that had the slot for g before.
 //! 6. A panic out of `Waker::clone`, or out of the drop of the waker that a later poll replaces,
 //!    leaves the cell locked. Such a slot stays claimed, busy or released, and is never used again.
 //!
@@ -159,13 +162,14 @@ impl Slot {
     ///
     /// A slot that is no longer held stays with the leader that found it.
     pub(crate) fn vacate(&self, generation: u64) {
-        // Ordering: none. Losing tells nothing, and the winner wrote the cell itself.
+        // Ordering: acquire, with the release of `hold`: the waker may be a stale waiter's. On
+        // failure none, since losing tells nothing.
         if self
             .owner
             .compare_exchange(
                 held(generation),
                 RELEASED,
-                Ordering::Relaxed,
+                Ordering::Acquire,
                 Ordering::Relaxed,
             )
             .is_ok()
@@ -193,8 +197,8 @@ impl Slot {
         None
     }
 
-    /// Released to free. The slot is another's before the waker is woken or dropped, so whatever
-    /// that runs may use the barrier.
+    /// Released to free, or busy to free by its waiter. The slot is another's before the waker is
+    /// woken or dropped, so whatever that runs may use the barrier.
     fn empty(&self) -> Option<Waker> {
         let waker = self.waker.take();
         // Ordering: release, with the acquire of `claim`.
@@ -224,7 +228,8 @@ pub(crate) struct Slab {
     /// Pointers to the first slot of each segment; null from the first that does not exist.
     segments: [AtomicPtr<Slot>; SEGMENTS],
     /// One more than the generation whose leader is at work on the slots and has no help, or 0. A
-    /// hint: of several leaders at work, one is remembered.
+    /// hint: of several leaders at work one is remembered, and a panic in a waker may leave one that
+    /// is not.
     releasing: CachePadded<AtomicU64>,
 }
 
@@ -273,13 +278,16 @@ impl Slab {
 
     /// Empties every slot of `generation` and wakes its waiter, in the order of the slots.
     ///
-    /// A panic out of one waker's `wake` comes out of this call after all others were woken.
+    /// A panic out of one waker's `wake` comes out of this call after it has woken all others that
+    /// nobody else did.
     pub(crate) fn release(&self, generation: u64) {
         // Ordering: none, here and in `help`. Helping is never needed, and the word has told the
         // helper all that it must know.
         self.releasing.store(generation + 1, Ordering::Relaxed);
         wake_all(self.slots().filter_map(|slot| slot.release(generation)));
-        self.releasing.store(0, Ordering::Relaxed);
+        if self.releasing.load(Ordering::Relaxed) == generation + 1 {
+            self.releasing.store(0, Ordering::Relaxed);
+        }
     }
 
     /// Does the rest of [`release`](Self::release) from the other end, for a waiter of `generation`
@@ -374,20 +382,31 @@ impl fmt::Debug for Slab {
     }
 }
 
-/// Wakes every waker. The first panic comes out once all are woken.
+/// Wakes every waker. The first panic comes out once all are woken, unless this thread is panicking
+/// already, when a second would abort.
 #[cfg(feature = "std")]
 fn wake_all(mut wakers: impl Iterator<Item = Waker>) {
-    use core::panic::AssertUnwindSafe;
-    use std::panic::{catch_unwind, resume_unwind};
+    use core::{mem, panic::AssertUnwindSafe};
+    use std::{
+        panic::{catch_unwind, resume_unwind},
+        thread,
+    };
 
     let mut first_panic = None;
     while let Err(panic) = catch_unwind(AssertUnwindSafe(|| {
         wakers.by_ref().for_each(Waker::wake);
     })) {
-        first_panic.get_or_insert(panic);
+        if first_panic.is_none() {
+            first_panic = Some(panic);
+        } else {
+            // Dropping it may panic.
+            mem::forget(panic);
+        }
     }
-    if let Some(panic) = first_panic {
-        resume_unwind(panic);
+    match first_panic {
+        Some(panic) if thread::panicking() => mem::forget(panic),
+        Some(panic) => resume_unwind(panic),
+        None => {}
     }
 }
 
