@@ -130,7 +130,7 @@ fn two_threads_block() {
 #[test]
 fn a_leader_against_a_blocking_wait_that_times_out() {
     let outcomes = ["in time", "led", "timed out"];
-    explore_bounded(3, 1_000, &outcomes, || {
+    explore_bounded(3, 800, &outcomes, || {
         let barrier = warm(2);
         let counter = Counter::new();
         let other = thread::spawn({
