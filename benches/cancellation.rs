@@ -2,11 +2,6 @@
 //!
 //! Against tokio alone, whose dropped wait stays counted as a party for ever; this crate's takes
 //! its arrival back.
-#![allow(
-    clippy::std_instead_of_core,
-    clippy::std_instead_of_alloc,
-    reason = "benches have std"
-)]
 
 #[expect(dead_code, reason = "no wait completes here, so none leads")]
 mod peers;

@@ -2,11 +2,6 @@
 //!
 //! The program runs itself under callgrind for few and for many generations; the difference is
 //! the generations' own. `--check` compares with `instructions.txt`, and `--save` rewrites it.
-#![allow(
-    clippy::std_instead_of_core,
-    clippy::std_instead_of_alloc,
-    reason = "benches have std"
-)]
 
 mod by_hand;
 mod floor;

@@ -3,11 +3,6 @@
 //! Every task notes when it comes out of a wait, and goes straight into the next: what the leader
 //! noted a generation ago is when the last party arrived. The leader's own way out is not
 //! counted. Rounds of this crate and of tokio take turns.
-#![allow(
-    clippy::std_instead_of_core,
-    clippy::std_instead_of_alloc,
-    reason = "benches have std"
-)]
 
 mod peers;
 

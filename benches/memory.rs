@@ -1,9 +1,4 @@
 //! What the barriers take: bytes of a future, of a waiter and of a barrier, and allocations.
-#![allow(
-    clippy::std_instead_of_core,
-    clippy::std_instead_of_alloc,
-    reason = "benches have std"
-)]
 
 mod by_hand;
 mod floor;

@@ -3,22 +3,18 @@
 //! Machines drift and are shared. A ratio of two samples taken one right after the other does not
 //! care, so the ratios and distances here are medians over such pairs, and they are what the
 //! documentation quotes. `cargo bench --bench ratios -- --help` lists the options.
-#![allow(
-    clippy::std_instead_of_core,
-    clippy::std_instead_of_alloc,
-    reason = "benches have std"
-)]
 
 mod crossing;
 mod floor;
 mod peers;
+mod plots;
 mod rounds;
 
 use std::{
     fs::File,
     io::{self, Write},
     num::NonZeroUsize,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -50,6 +46,9 @@ struct Options {
     /// Write the figures to this file, one line a barrier and cell
     #[arg(long)]
     csv: Option<PathBuf>,
+    /// Draw a plot for each runtime into this folder, as `ratios-RUNTIME.svg`
+    #[arg(long)]
+    svg: Option<PathBuf>,
     /// What cargo adds
     #[arg(long, hide = true)]
     bench: bool,
@@ -246,6 +245,32 @@ fn list(numbers: impl Iterator<Item = impl ToString>) -> String {
     numbers.join(", ")
 }
 
+/// As in the option `--workers`.
+fn short(flavour: Flavour) -> String {
+    match flavour {
+        Flavour::CurrentThread => "ct".to_owned(),
+        Flavour::Workers(n) => n.to_string(),
+    }
+}
+
+/// One plot of all barriers; `cells` are those of one runtime.
+fn plot(folder: &Path, cells: &[Cell]) -> Result<()> {
+    let Some(first) = cells.first() else {
+        return Ok(());
+    };
+    let lines: Vec<_> = (0..first.rounds.len())
+        .map(|p| {
+            let points = cells
+                .iter()
+                .map(|cell| (cell.n as f64, cell.quartile(p, 2)));
+            (PEERS[p].0, points.collect())
+        })
+        .collect();
+    let path = folder.join(format!("ratios-{}.svg", short(first.flavour)));
+    plots::write(&path, &first.flavour.to_string(), &lines)
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
 fn write_csv(file: &mut impl Write, cells: &[Cell]) -> io::Result<()> {
     writeln!(
         file,
@@ -254,10 +279,7 @@ fn write_csv(file: &mut impl Write, cells: &[Cell]) -> io::Result<()> {
     for cell in cells {
         for (p, (name, _)) in PEERS.iter().enumerate().take(cell.rounds.len()) {
             let [q1, median, q3] = [1, 2, 3].map(|q| cell.quartile(p, q));
-            let workers = match cell.flavour {
-                Flavour::CurrentThread => "ct".to_owned(),
-                Flavour::Workers(n) => n.to_string(),
-            };
+            let workers = short(cell.flavour);
             let above = cell.above_floor(p).map(|ns| format!("{ns:.2}"));
             writeln!(
                 file,
@@ -312,6 +334,9 @@ fn main() -> Result<()> {
             cells.push(cell);
         }
         print_means(&cells[first..]);
+        if let Some(folder) = &options.svg {
+            plot(folder, &cells[first..])?;
+        }
     }
     print_targets(&cells);
     if let Some((mut file, named)) = csv {

@@ -2,12 +2,7 @@
 //!
 //! The barriers take turns by the second here, not by the millisecond: for ratios, `ratios` is the
 //! better judge. The report is `target/criterion/report/index.html`.
-#![allow(
-    clippy::std_instead_of_core,
-    clippy::std_instead_of_alloc,
-    missing_docs,
-    reason = "benches have std, and criterion's macros write no documentation"
-)]
+#![allow(missing_docs, reason = "criterion's macros write no documentation")]
 
 mod crossing;
 mod floor;

@@ -70,7 +70,7 @@ pub struct Barrier {
 }
 
 // The slab's cells hold wakers, which need not be unwind safe. No panic leaves a barrier in a
-// state that it can be seen in otherwise: invariant 5 of the slab.
+// state that it can be seen in otherwise: invariant 6 of the slab.
 impl UnwindSafe for Barrier {}
 impl RefUnwindSafe for Barrier {}
 
@@ -150,9 +150,10 @@ impl Barrier {
     /// # Panics
     ///
     /// Polling the future again after it was ready panics. A panic out of `Waker::clone` leaves
-    /// through the poll that cloned, which then counts for nothing: the next poll arrives anew. A
-    /// panic out of `Waker::wake` leaves through the poll that called it, the leader's or that of a
-    /// waiter that helps it, after every waiter was woken.
+    /// through the poll that cloned, and takes the arrival back as dropping the future would: the next
+    /// poll arrives anew, unless the generation is complete. A panic out of `Waker::wake` leaves
+    /// through the poll that called it, the leader's or that of a waiter that helps it, once that has
+    /// nobody left to wake.
     pub fn wait(&self) -> Wait<'_> {
         Wait {
             barrier: self,
@@ -216,13 +217,13 @@ impl Barrier {
     ///
     /// While a [`Leader`] holds the release, the arrival counts in the next generation, with one
     /// exception: the last arrival of the next generation would complete it, which cannot be
-    /// before the release. It takes `2n` parties to bring this about. Such an `Arrival` is counted
-    /// when it is polled after the release, and dropped before that it is lost.
+    /// before the release. It takes `2n` arrivals, the leader's included, to bring this about. Such an
+    /// `Arrival` is counted by a later poll, after the release, and dropped before that it is lost.
     ///
     /// # Panics
     ///
     /// As for [`wait`](Self::wait), except that a panicking `Waker::clone` leaves the arrival
-    /// counted. A panic out of the `Waker::wake` of one of the others leaves through this call.
+    /// counted. A panic out of the `Waker::wake` of one of the others may leave through this call.
     pub fn arrive(&self) -> Arrival<'_> {
         let mut waiter = Waiter::new();
         waiter.arrive(self);
@@ -237,8 +238,8 @@ impl Barrier {
         self.state.parties()
     }
 
-    /// How many parties have arrived in the present generation: 0 to [`parties`](Self::parties)
-    /// less 1.
+    /// How many parties have arrived in the present generation: 0 to [`parties`](Self::parties) less
+    /// 1, or all of them while a [`Leader`] holds the release.
     ///
     /// The number may be old by the time it is looked at, and it orders nothing: it is for
     /// displays and for tests that hold the other parties still.

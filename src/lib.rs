@@ -25,6 +25,11 @@
 //! - `portable-atomic`: 64-bit atomics for targets that have none.
 #![no_std]
 #![deny(unsafe_code)]
+#![warn(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    clippy::alloc_instead_of_core
+)]
 
 extern crate alloc;
 #[cfg(any(feature = "std", loom))]

@@ -11,26 +11,31 @@
 //! | free | claimed | a waiter, before it arrives | [`Slot::claim`] |
 //! | claimed | held(g) | the same, its waker registered, about to arrive in g | [`Slot::hold`] |
 //! | held(g) | busy(g), then held(g) | the same, on a later poll: another waker | [`Slot::hold_again`] |
+//! | busy(g) | free | the same, if it finds then that g is released | [`Slot::hold_again`] |
 //! | held(g) | released, then free | the same, withdrawn or never arrived | [`Slot::vacate`] |
 //! | held(g) | released, then free | a releaser of g, which takes the waker | [`Slot::release`] |
 //! | busy(g) | released | a releaser of g; the waiter empties the slot | [`Slot::release`] |
 //! | released | free | whoever moved it there, or the waiter it left busy | [`Slot::empty`] |
 //!
-//! The releasers of g are its leader and those of its waiters that find it still at work when they
-//! are polled: they help it, from the other end ([`Slab::help`]).
+//! The releasers of g are its leader and perhaps one of its waiters, which was polled while the
+//! leader was still at work and helps from the other end ([`Slab::help`]).
 //!
 //! # Invariants
 //!
-//! 1. Every move out of free, held and busy is a compare-and-swap. Claimed and released belong to
-//!    one thread, which leaves them by a plain store.
+//! 1. Every move out of free and held is a compare-and-swap. Claimed and released belong to one
+//!    thread, which leaves them by a plain store. Busy belongs to one thread too, but a releaser may
+//!    mark it released meanwhile; so the way back to held is a compare-and-swap, and either way it is
+//!    that thread that empties the slot.
 //! 2. The cell is touched only by the thread that moved the owner word to claimed, busy or
 //!    released. So two registrations never meet, nor a registration and a wake: the cell's own
 //!    arbitration, which would drop one of two registrations in silence, is never called upon.
 //! 3. A free slot's cell is empty.
-//! 4. Only a releaser of g and the slot's own waiter move a slot out of held(g) or busy(g), and
-//!    there is no releaser before g is released. So a waiter that did not do it itself and finds
-//!    its slot in another state was released.
-//! 5. A panic out of `Waker::clone`, or out of the drop of the waker that a later poll replaces,
+//! 4. Before g is released, only the slot's own waiter moves a slot out of held(g) or busy(g). So a
+//!    waiter that did not do it itself and finds its slot in another state was released.
+//! 5. After g is released, a slot may become held(g) again, by a stale waiter: one that read the word
+//!    before. It does not arrive and nobody waits for its wake, so it does not matter who empties the
+//!    slot first: it, a releaser, or any waiter that had the slot for g before.
+//! 6. A panic out of `Waker::clone`, or out of the drop of the waker that a later poll replaces,
 //!    leaves the cell locked. Such a slot stays claimed, busy or released, and is never used again.
 //!
 //! # Memory orderings
@@ -40,10 +45,10 @@
 //!
 //! - `empty` (release) with `claim` (acquire): the next owner finds the cell as the last left it.
 //! - `hold_again`'s way back (release) with `release` (acquire): the releaser finds the new waker.
-//! - `release` (release) with the failures of `hold_again` (acquire): a waiter that learns from its
-//!   slot that its generation is complete sees what it would have seen from the word. The slot may
-//!   have gone through other hands by then, so `hold` and `empty` release too: every plain store
-//!   to an owner word hands on what its thread has seen.
+//! - `release` (release) with `hold_again` (acquire): a waiter that learns from its slot that its
+//!   generation was released sees what it would have seen from the word. The slot may have gone
+//!   through other hands by then, so `hold` and `empty` release too: every plain store to an owner
+//!   word hands on what its thread has seen.
 
 use alloc::boxed::Box;
 use core::{fmt, iter, ptr, slice, task::Waker};
@@ -100,27 +105,41 @@ impl Slot {
     /// Claimed to held, for a waiter that is about to arrive in `generation`.
     pub(crate) fn hold(&self, generation: u64, waker: &Waker) {
         self.waker.register(waker);
-        // Ordering: release, not for the leader, which is served by the arrival, but with the
-        // acquire in `hold_again` of a waiter that had the slot before.
+        // Ordering: release, not for the releaser, which is served by the arrival, but with the
+        // acquire in `hold_again` of a waiter that had the slot before: it must see the release
+        // that this thread saw when it claimed the slot.
         self.owner.store(held(generation), Ordering::Release);
     }
 
     /// Held to busy and back, for a waiter that has arrived in `generation` and is polled again.
     ///
     /// Returns false if the waiter has been released; then the slot is no longer its own.
-    pub(crate) fn hold_again(&self, generation: u64, waker: &Waker) -> bool {
-        // Ordering: none on success, since this thread wrote the cell last. On failure acquire,
-        // with the release in `release`.
+    /// `is_released` says whether that has come, from the word.
+    pub(crate) fn hold_again(
+        &self,
+        generation: u64,
+        waker: &Waker,
+        is_released: impl FnOnce() -> bool,
+    ) -> bool {
+        // Ordering: acquire, in both cases with the release of whoever wrote the present state. On
+        // failure, that is the release in `release` or what came after it.
         if self
             .owner
             .compare_exchange(
                 held(generation),
                 busy(generation),
-                Ordering::Relaxed,
+                Ordering::Acquire,
                 Ordering::Acquire,
             )
             .is_err()
         {
+            return false;
+        }
+        // The slot may have been taken from this waiter since it was polled, and be held by another
+        // that has read the word long ago, and will find that it cannot arrive in this generation.
+        // That one came after the release, and so does this look.
+        if is_released() {
+            drop(self.empty());
             return false;
         }
         self.waker.register(waker);
@@ -143,13 +162,14 @@ impl Slot {
     ///
     /// A slot that is no longer held stays with the leader that found it.
     pub(crate) fn vacate(&self, generation: u64) {
-        // Ordering: none. Losing tells nothing, and the winner wrote the cell itself.
+        // Ordering: acquire, with the release of `hold`: the waker may be a stale waiter's. On
+        // failure none, since losing tells nothing.
         if self
             .owner
             .compare_exchange(
                 held(generation),
                 RELEASED,
-                Ordering::Relaxed,
+                Ordering::Acquire,
                 Ordering::Relaxed,
             )
             .is_ok()
@@ -177,8 +197,8 @@ impl Slot {
         None
     }
 
-    /// Released to free. The slot is another's before the waker is woken or dropped, so whatever
-    /// that runs may use the barrier.
+    /// Released to free, or busy to free by its waiter. The slot is another's before the waker is
+    /// woken or dropped, so whatever that runs may use the barrier.
     fn empty(&self) -> Option<Waker> {
         let waker = self.waker.take();
         // Ordering: release, with the acquire of `claim`.
@@ -207,8 +227,9 @@ const fn len(k: usize) -> usize {
 pub(crate) struct Slab {
     /// Pointers to the first slot of each segment; null from the first that does not exist.
     segments: [AtomicPtr<Slot>; SEGMENTS],
-    /// One more than the generation whose leader is at work on the slots, or 0. A hint: several
-    /// leaders may be at work, and one is remembered.
+    /// One more than the generation whose leader is at work on the slots and has no help, or 0. A
+    /// hint: of several leaders at work one is remembered, and a panic in a waker may leave one that
+    /// is not.
     releasing: CachePadded<AtomicU64>,
 }
 
@@ -257,13 +278,16 @@ impl Slab {
 
     /// Empties every slot of `generation` and wakes its waiter, in the order of the slots.
     ///
-    /// A panic out of one waker's `wake` comes out of this call after all others were woken.
+    /// A panic out of one waker's `wake` comes out of this call after it has woken all others that
+    /// nobody else did.
     pub(crate) fn release(&self, generation: u64) {
         // Ordering: none, here and in `help`. Helping is never needed, and the word has told the
         // helper all that it must know.
         self.releasing.store(generation + 1, Ordering::Relaxed);
         wake_all(self.slots().filter_map(|slot| slot.release(generation)));
-        self.releasing.store(0, Ordering::Relaxed);
+        if self.releasing.load(Ordering::Relaxed) == generation + 1 {
+            self.releasing.store(0, Ordering::Relaxed);
+        }
     }
 
     /// Does the rest of [`release`](Self::release) from the other end, for a waiter of `generation`
@@ -280,16 +304,17 @@ impl Slab {
 
     #[cold]
     fn release_backwards(&self, generation: u64) {
-        let segments = (0..SEGMENTS).rev().filter_map(|k| self.segment(k));
-        let slots = segments.flat_map(|segment| segment.iter().rev());
-        wake_all(slots.filter_map(|slot| slot.release(generation)));
-        // Nothing is left, so let nobody else look.
-        let _ = self.releasing.compare_exchange(
-            generation + 1,
-            0,
-            Ordering::Relaxed,
-            Ordering::Relaxed,
-        );
+        // One helps: the waiters that it wakes, perhaps within this call, have other things to do.
+        let asked = generation + 1;
+        if self
+            .releasing
+            .compare_exchange(asked, 0, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
+        {
+            let segments = (0..SEGMENTS).rev().filter_map(|k| self.segment(k));
+            let slots = segments.flat_map(|segment| segment.iter().rev());
+            wake_all(slots.filter_map(|slot| slot.release(generation)));
+        }
     }
 
     fn get(&self, index: usize) -> Option<&Slot> {
@@ -357,20 +382,31 @@ impl fmt::Debug for Slab {
     }
 }
 
-/// Wakes every waker. The first panic comes out once all are woken.
+/// Wakes every waker. The first panic comes out once all are woken, unless this thread is panicking
+/// already, when a second would abort.
 #[cfg(feature = "std")]
 fn wake_all(mut wakers: impl Iterator<Item = Waker>) {
-    use core::panic::AssertUnwindSafe;
-    use std::panic::{catch_unwind, resume_unwind};
+    use core::{mem, panic::AssertUnwindSafe};
+    use std::{
+        panic::{catch_unwind, resume_unwind},
+        thread,
+    };
 
     let mut first_panic = None;
     while let Err(panic) = catch_unwind(AssertUnwindSafe(|| {
         wakers.by_ref().for_each(Waker::wake);
     })) {
-        first_panic.get_or_insert(panic);
+        if first_panic.is_none() {
+            first_panic = Some(panic);
+        } else {
+            // Dropping it may panic.
+            mem::forget(panic);
+        }
     }
-    if let Some(panic) = first_panic {
-        resume_unwind(panic);
+    match first_panic {
+        Some(panic) if thread::panicking() => mem::forget(panic),
+        Some(panic) => resume_unwind(panic),
+        None => {}
     }
 }
 

@@ -103,7 +103,7 @@ impl State {
             let bits = u64::BITS - (parties - 1).leading_zeros() + 1;
             Self {
                 parties,
-                // From 2^62 parties on, the last arrivals do not fit. Nor do they ever come.
+                // Above 2^62 parties, the last arrivals do not fit. Nor do they ever come.
                 shift: if bits < u64::BITS { bits } else { u64::BITS - 1 },
                 word: CachePadded::new(AtomicU64::new(0)),
             }

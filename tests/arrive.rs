@@ -1,5 +1,4 @@
 //! Arrivals that are made apart from their wait: counted at once and for good.
-#![allow(clippy::std_instead_of_alloc, reason = "tests have std")]
 
 mod by_hand;
 mod clone_hook;

@@ -1,6 +1,5 @@
 //! Threads that wait, among themselves and with tasks, for ever or for a time.
 #![cfg(feature = "std")]
-#![allow(clippy::std_instead_of_alloc, reason = "tests have std")]
 
 mod by_hand;
 

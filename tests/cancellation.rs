@@ -1,5 +1,4 @@
 //! Waits that are dropped, timed out, aborted or forgotten.
-#![allow(clippy::std_instead_of_alloc, reason = "tests have std")]
 
 mod by_hand;
 

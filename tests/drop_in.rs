@@ -1,5 +1,4 @@
 //! Code written for tokio's barrier, run twice: only the `use` line differs.
-#![allow(clippy::std_instead_of_alloc, reason = "tests have std")]
 
 macro_rules! code_written_for_tokio {
     ($name:ident: $use:item) => {

@@ -1,5 +1,4 @@
 //! The leader's section: who is blocked while it lasts, who may come, and what ends it.
-#![allow(clippy::std_instead_of_alloc, reason = "tests have std")]
 
 mod by_hand;
 mod clone_hook;
@@ -218,7 +217,8 @@ fn a_leader_may_release_from_another_thread() {
             assert_released(&mut wait);
             assert_eq!(work.load(Ordering::Relaxed), generation + 1);
         });
-        assert_eq!(waker.wakes() as u64, generation + 1);
+        // None, if the release met the wait in the middle of a poll that found out by itself.
+        assert!(waker.wakes() as u64 <= generation + 1);
         assert_eq!(barrier.generation(), generation + 1);
     }
     assert_eq!(waker.held(), 0);

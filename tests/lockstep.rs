@@ -1,12 +1,7 @@
 //! The example `lockstep`: the program as it is built, and by themselves the parts that a file or
 //! a barrier could break.
 
-#![allow(
-    clippy::std_instead_of_alloc,
-    clippy::std_instead_of_core,
-    reason = "shares modules with the example, a program"
-)]
-
+mod examples;
 #[path = "../examples/lockstep/life.rs"]
 mod life;
 #[path = "../examples/lockstep/rle.rs"]
@@ -15,50 +10,24 @@ mod rle;
 mod runs;
 
 use std::{
-    env::{self, consts::EXE_SUFFIX},
     fs,
     io::Cursor,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::Output,
 };
 
+use examples::{complaint, example, output, report};
 use life::{Plane, Rows, Size};
 use rle::Run;
 
 /// Runs the example, each barrier once.
 fn lockstep<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Output {
-    output(example().args(["--rounds", "1"]).args(arguments))
-}
-
-/// Cargo leaves it beside the folder of this test. `cargo test` brings it up to date, but
-/// `cargo test --test lockstep` alone takes the one that is there.
-fn example() -> Command {
-    let test = env::current_exe().unwrap();
-    let target = test.ancestors().nth(2).unwrap();
-    Command::new(target.join(format!("examples/lockstep{EXE_SUFFIX}")))
-}
-
-fn output(command: &mut Command) -> Output {
-    command.output().unwrap_or_else(|error| {
-        panic!("{command:?}: {error}; built by `cargo test` or `cargo build --example lockstep`")
-    })
+    output(example("lockstep").args(["--rounds", "1"]).args(arguments))
 }
 
 /// The first line of a run that must have gone well.
 fn result(output: &Output) -> String {
-    let [out, err] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
-    assert!(output.status.success(), "{out}{err}");
-    // No terminal, no progress bar.
-    assert_eq!(err, "");
-    out.lines().next().unwrap().to_string()
-}
-
-/// The one line of complaint of a run that must end with `code`.
-fn complaint(output: &Output, code: i32) -> String {
-    let err = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{err}");
-    assert_eq!(err.lines().count(), 1, "{err}");
-    err.trim_end().to_string()
+    report(output).lines().next().unwrap().to_string()
 }
 
 fn path(path: &Path) -> &str {
@@ -386,7 +355,7 @@ fn a_plane_that_would_not_fit_in_memory_is_refused() {
 fn options_out_of_range_are_refused() {
     for option in ["--generations", "--bands", "--workers", "--rounds"] {
         for value in ["0", "-1", "x", "99999999999"] {
-            let output = output(example().arg(format!("{option}={value}")));
+            let output = output(example("lockstep").arg(format!("{option}={value}")));
             let err = String::from_utf8_lossy(&output.stderr);
             assert_eq!(output.status.code(), Some(2), "{err}");
             assert!(

@@ -1,5 +1,4 @@
 //! Waits that own their barrier.
-#![allow(clippy::std_instead_of_alloc, reason = "tests have std")]
 
 mod by_hand;
 

@@ -1,5 +1,4 @@
 //! Random scripts, run by the barrier and by a model that is too simple to be wrong.
-#![allow(clippy::std_instead_of_alloc, reason = "tests have std")]
 
 mod by_hand;
 

@@ -1,5 +1,4 @@
 //! Many generations on real runtimes: whoever polls, each has one leader and orders memory.
-#![allow(clippy::std_instead_of_alloc, reason = "tests have std")]
 
 mod block_on;
 

@@ -2,7 +2,6 @@
 //!
 //! `STRESS_SECONDS` (default 20) is shared out among the runtimes. With `--nocapture` each run
 //! prints what it came to.
-#![allow(clippy::std_instead_of_alloc, reason = "tests have std")]
 
 mod block_on;
 

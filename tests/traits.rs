@@ -1,5 +1,4 @@
 //! What the types promise beside their behaviour: auto traits, size, `const`, `Debug`, limits.
-#![allow(clippy::std_instead_of_alloc, reason = "tests have std")]
 
 #[cfg(feature = "std")]
 use atomic_barrier::WaitTimeoutError;

@@ -7,12 +7,6 @@
 //! cargo run --release --example lockstep -- path/to/pattern.rle --generations 2000
 //! ```
 
-#![allow(
-    clippy::std_instead_of_alloc,
-    clippy::std_instead_of_core,
-    reason = "a program, not a part of the library, which does without std"
-)]
-
 mod life;
 mod picture;
 mod rle;

@@ -94,7 +94,7 @@ fn a_held_release_against_an_arrival_in_the_next_generation_and_its_first_poll()
 fn two_arrivals_one_leads() {
     explore(5, &["first", "second"], || {
         let barrier = warm(2);
-        let leads = |barrier: &atomic_barrier::Barrier| {
+        let leads = |barrier: &atomic_barrier_over_loom::Barrier| {
             let mut arrival = barrier.arrive();
             let polled = Pin::new(&mut arrival).poll(&mut Context::from_waker(Waker::noop()));
             matches!(polled, Poll::Ready(result) if result.is_leader())

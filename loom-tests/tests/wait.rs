@@ -7,7 +7,7 @@ mod support;
 
 use std::{sync::Arc, task::Poll};
 
-use atomic_barrier::Barrier;
+use atomic_barrier_over_loom::Barrier;
 use loom::thread;
 use support::{Counter, arrived, assert_clean, explore, explore_bounded, poll, ready, warm};
 
@@ -77,7 +77,7 @@ fn a_leader_against_a_drop() {
 
 #[test]
 fn three_waiters_one_poll_each() {
-    explore_bounded(3, 10_000, &["one leader, each other woken once"], || {
+    explore_bounded(3, 5_000, &["one leader, each other woken once"], || {
         let barrier = warm(3);
         let wait_once = |barrier: Arc<Barrier>| {
             let counter = Counter::new();
@@ -360,6 +360,61 @@ fn a_leader_against_a_drop_and_a_poll_with_a_fresh_waker() {
         }
         drop((idler, wait, last));
         assert_clean(&barrier, u64::from(completed));
+        outcome.into()
+    });
+}
+
+/// The newcomer may claim, for a generation that it read long ago, the slot that the leader of that
+/// generation has just taken from the poller.
+#[test]
+fn a_poll_with_a_fresh_waker_against_the_leader_and_a_newcomer_with_an_old_view() {
+    let outcomes = [
+        "the newcomer came later, ready",
+        "the newcomer came later, woken",
+        "the newcomer was of the generation",
+    ];
+    explore_bounded(3, 50_000, &outcomes, || {
+        let barrier = warm(2);
+        let (old, new) = (Counter::new(), Counter::new());
+        let newcomer = thread::spawn({
+            let barrier = barrier.clone();
+            move || {
+                let mut wait = barrier.wait_owned();
+                let led = poll(&mut wait, &Counter::new()).is_ready();
+                (wait, led)
+            }
+        });
+        let mut wait = barrier.clone().wait_owned();
+        if poll(&mut wait, &old).is_ready() {
+            drop(newcomer.join().unwrap());
+            return "the newcomer was of the generation".into();
+        }
+        let last = thread::spawn({
+            let barrier = barrier.clone();
+            move || {
+                let mut wait = barrier.wait_owned();
+                let led = poll(&mut wait, &Counter::new()).is_ready();
+                (wait, led)
+            }
+        });
+
+        let polled = poll(&mut wait, &new).is_ready();
+        let (newcomer, newcomer_led) = newcomer.join().unwrap();
+        let (last, last_led) = last.join().unwrap();
+        // The three arrivals completed one generation, of which the first to poll is one.
+        assert!(newcomer_led != last_led);
+        assert_eq!((barrier.arrived(), barrier.generation()), (1, 1));
+        let outcome = match (newcomer_led, polled) {
+            (true, _) => "the newcomer was of the generation",
+            (false, true) => "the newcomer came later, ready",
+            (false, false) => "the newcomer came later, woken",
+        };
+        if !polled {
+            assert_eq!(new.wakes(), 1, "the waker of the last poll");
+            assert!(!ready(&mut wait, &new).is_leader());
+        }
+        drop((newcomer, last));
+        assert_clean(&barrier, 1);
         outcome.into()
     });
 }

@@ -39,7 +39,8 @@ impl Barrier {
     ///
     /// # Panics
     ///
-    /// A panic out of a `Waker::wake` leaves through the leader's call, after all were woken.
+    /// A panic out of a `Waker::wake` leaves through the call that made it, the leader's or that of a
+    /// waiter that helps it, once that has nobody left to wake.
     pub fn wait_blocking(&self) -> BarrierWaitResult {
         self.block(None).expect("no deadline to miss")
     }

@@ -50,7 +50,8 @@ impl Barrier {
     /// # Cancel safety
     ///
     /// This method is cancel safe as [`wait`](Self::wait) is. A leader whose task is cancelled or
-    /// panics drops its `Leader`, which releases the others.
+    /// panics drops its `Leader`, which releases the others. One that leaks it with
+    /// [`mem::forget`](core::mem::forget) keeps them for ever.
     ///
     /// # Panics
     ///
@@ -120,7 +121,7 @@ impl Leader<'_> {
     ///
     /// # Panics
     ///
-    /// A panic out of one of their wakers leaves through this call, after all were woken.
+    /// A panic out of one of their wakers may leave through this call, once it has nobody left to wake.
     pub fn release(self) {}
 }
 

@@ -281,14 +281,15 @@ impl Waiter {
     pub(super) fn withdraw(&mut self, barrier: &Barrier) -> bool {
         let step = self.step;
         match step {
-            Step::Waiting { generation, .. } | Step::Counted { generation, .. }
-                if !barrier.state.withdraw(generation) =>
-            {
-                return false;
+            Step::Counted { generation, .. } | Step::Waiting { generation, .. } => {
+                if !barrier.state.withdraw(generation) {
+                    return false;
+                }
             }
+            Step::New | Step::Queued { .. } => {}
             Step::Leading { .. } | Step::Done => return false,
-            _ => self.step = Step::New,
         }
+        self.step = Step::New;
         step.leave_slot(barrier);
         true
     }
@@ -321,5 +322,10 @@ impl Step {
 /// Puts `waker` into a slot that waits for the release of `generation`. Returns false if that has
 /// come.
 fn stays(barrier: &Barrier, generation: u64, slot: usize, waker: &Waker) -> bool {
-    !barrier.state.is_released(generation) && barrier.slab.slot(slot).hold_again(generation, waker)
+    let is_released = || barrier.state.is_released(generation);
+    !is_released()
+        && barrier
+            .slab
+            .slot(slot)
+            .hold_again(generation, waker, is_released)
 }

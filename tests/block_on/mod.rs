@@ -1,5 +1,4 @@
 //! The least that lets a plain thread await a future: park until woken.
-#![allow(clippy::std_instead_of_alloc, reason = "tests have std")]
 
 use core::{
     future::Future,

@@ -1,5 +1,4 @@
 //! Polling by hand, with wakers that count what becomes of them.
-#![allow(clippy::std_instead_of_alloc, reason = "tests have std")]
 
 use core::{
     future::Future,
