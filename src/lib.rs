@@ -68,13 +68,6 @@ mod slab;
 mod state;
 mod sync;
 
-/// Longer reading, for the rendered documentation and its tests alone.
-#[cfg(all(feature = "std", any(doc, doctest)))]
-pub mod docs {
-    #[doc = include_str!("../docs/migrating.md")]
-    pub mod migrating {}
-}
-
 #[cfg(feature = "std")]
 pub use barrier::WaitTimeoutError;
 pub use barrier::{Arrival, Barrier, BarrierWaitResult, Leader, OwnedWait, Wait, WaitLeader};
