@@ -17,12 +17,33 @@
 //! # }
 //! ```
 //!
+//! # Which way to wait
+//!
+//! All of them meet in the same generation.
+//!
+//! | | who | when it is dropped |
+//! |---|---|---|
+//! | [`Barrier::wait`] | a task | takes its arrival back |
+//! | [`Barrier::wait_owned`] | a task that must be `'static` | takes its arrival back |
+//! | [`Barrier::wait_leader`] | a task that, if it comes last, acts while the others stay blocked | takes its arrival back; the [`Leader`] releases |
+//! | [`Barrier::arrive`] | a task that has work to do between arriving and waiting | stays counted |
+//! | [`Barrier::wait_blocking`] | a thread | |
+//! | [`Barrier::wait_blocking_timeout`] | a thread with a deadline | takes its arrival back when that has passed |
+//!
+//! Whether a wait that is dropped was counted has one answer, decided by one compare-and-swap: if its
+//! generation was complete by then, it was; otherwise it never came.
+//!
 //! # Features
 //!
-//! - `std` (default): a panic in one waker is kept back until every other waiter is woken. Without
-//!   it the crate is `no_std` and needs `alloc`; the others are woken all the same, but a second
-//!   panic among them aborts.
+//! - `std` (default): blocking waits; a panic in one waker is kept back until every other waiter is
+//!   woken. Without it the crate is `no_std` and needs `alloc`; the others are woken all the same, but
+//!   a second panic among them aborts.
 //! - `portable-atomic`: 64-bit atomics for targets that have none.
+//!
+//! # More
+//!
+//! The pages in [`docs`] say how the
+//! barrier works, how it is checked, how fast it is, and how to come here from another one.
 #![no_std]
 #![deny(unsafe_code)]
 #![warn(
@@ -50,3 +71,23 @@ mod sync;
 #[cfg(feature = "std")]
 pub use barrier::WaitTimeoutError;
 pub use barrier::{Arrival, Barrier, BarrierWaitResult, Leader, OwnedWait, Wait, WaitLeader};
+
+/// Longer reading, for the rendered documentation and its tests alone.
+#[cfg(all(feature = "std", any(doc, doctest)))]
+pub mod docs {
+    #[doc = include_str!("../docs/design.md")]
+    pub mod design {}
+
+    #[doc = include_str!("../docs/verification.md")]
+    pub mod verification {}
+
+    #[doc = include_str!("../docs/performance.md")]
+    pub mod performance {}
+
+    #[doc = include_str!("../docs/migrating.md")]
+    pub mod migrating {}
+}
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

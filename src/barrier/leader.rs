@@ -49,7 +49,12 @@ impl Barrier {
     ///
     /// # Cancel safety
     ///
-    /// This method is cancel safe as [`wait`](Self::wait) is. A leader whose task is cancelled or
+    /// This method is cancel safe as [`wait`](Self::wait) is. Note that a wait which is dropped while
+    /// the release is held counts, and leaves its task free to go on while the leader is at work. A task
+    /// that gives up on a deadline and must not do that waits until [`generation`](Self::generation)
+    /// has grown, or uses no deadline once all have come ([`arrived`](Self::arrived) is `n`).
+    ///
+    /// A leader whose task is cancelled or
     /// panics drops its `Leader`, which releases the others. One that leaks it with
     /// [`mem::forget`](core::mem::forget) keeps them for ever.
     ///
