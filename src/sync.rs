@@ -20,12 +20,16 @@ pub(crate) use std::thread_local;
 mod parker;
 #[cfg(loom)]
 mod waker;
+#[cfg(loom)]
+pub mod weak;
 #[cfg(all(loom, feature = "std"))]
 pub(crate) use self::parker::{Backoff, Parker, Unparker};
 #[cfg(loom)]
 pub(crate) use self::waker::AtomicWaker;
 #[cfg(loom)]
-pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU64};
+pub(crate) use self::weak::AtomicU64;
+#[cfg(loom)]
+pub(crate) use loom::sync::atomic::AtomicPtr;
 
 #[cfg(all(loom, feature = "std"))]
 pub(crate) use loom::thread_local;

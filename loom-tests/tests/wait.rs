@@ -77,7 +77,7 @@ fn a_leader_against_a_drop() {
 
 #[test]
 fn three_waiters_one_poll_each() {
-    explore_bounded(3, 10_000, &["one leader, each other woken once"], || {
+    explore_bounded(4, 30_000, &["one leader, each other woken once"], || {
         let barrier = warm(3);
         let wait_once = |barrier: Arc<Barrier>| {
             let counter = Counter::new();
@@ -109,6 +109,41 @@ fn three_waiters_one_poll_each() {
         assert_eq!(leaders, 1);
         assert_eq!((barrier.arrived(), barrier.generation()), (0, 1));
         "one leader, each other woken once".into()
+    });
+}
+
+#[test]
+fn a_first_poll_against_a_generation_that_completes_meanwhile() {
+    let outcomes = ["woken 1", "woken 2"];
+    explore_bounded(4, 5_000, &outcomes, || {
+        let barrier = warm(2);
+        let (mine, other) = (Counter::new(), Counter::new());
+        let pair = thread::spawn({
+            let (barrier, other) = (barrier.clone(), other.clone());
+            move || {
+                let mut first = barrier.clone().wait_owned();
+                let first_led = poll(&mut first, &other).is_ready();
+                let mut second = barrier.wait_owned();
+                let second_led = poll(&mut second, &other).is_ready();
+                (first, second, first_led, second_led)
+            }
+        });
+
+        let mut wait = barrier.clone().wait_owned();
+        let led = poll(&mut wait, &mine).is_ready();
+        let (first, second, first_led, second_led) = pair.join().unwrap();
+        let leaders = [led, first_led, second_led];
+        assert_eq!(leaders.map(usize::from).iter().sum::<usize>(), 1);
+        assert_eq!((barrier.arrived(), barrier.generation()), (1, 1));
+        // A first poll that is overtaken may be woken while it is still running.
+        let woken = mine.wakes() + other.wakes();
+        assert!(woken == 1 || woken == 2);
+        assert!(ready(&mut barrier.clone().wait_owned(), &Counter::new()).is_leader());
+        // The next leader finds whoever is left, and nobody else.
+        assert_eq!(mine.wakes() + other.wakes(), woken + 1);
+        drop((wait, first, second));
+        assert_clean(&barrier, 2);
+        format!("woken {woken}")
     });
 }
 
