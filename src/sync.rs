@@ -21,7 +21,7 @@ mod parker;
 #[cfg(loom)]
 mod waker;
 #[cfg(loom)]
-pub mod weak;
+pub(crate) mod weak;
 #[cfg(all(loom, feature = "std"))]
 pub(crate) use self::parker::{Backoff, Parker, Unparker};
 #[cfg(loom)]

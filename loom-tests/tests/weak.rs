@@ -11,7 +11,7 @@ use std::sync::{
 
 use atomic_barrier::{fail_weak_cas_after, weak_cas_has_failed};
 use loom::thread;
-use support::{Counter, arrived, assert_clean, explore, lead, poll, ready, warm};
+use support::{Counter, arrived, assert_clean, explore_bounded, lead, poll, ready, warm};
 
 /// Explores `model` with its first weak compare-and-swap failing, its second, and so on, as long
 /// as there is one in any execution. There must be `swaps` of them.
@@ -24,7 +24,7 @@ fn explore_failures(
     for others in 0.. {
         let failures = Arc::new(AtomicUsize::new(0));
         let (model, counted) = (model.clone(), failures.clone());
-        explore(1, outcomes, move || {
+        explore_bounded(3, 1, outcomes, move || {
             fail_weak_cas_after(others);
             let outcome = model();
             counted.fetch_add(usize::from(weak_cas_has_failed()), Relaxed);
@@ -63,7 +63,7 @@ fn a_leader_against_a_drop() {
 
 #[test]
 fn two_waiters_one_poll_each() {
-    explore_failures(9, &["first led", "second led"], || {
+    explore_failures(7, &["first led", "second led"], || {
         let barrier = warm(2);
         let counter = Counter::new();
         let other = thread::spawn({
@@ -88,7 +88,7 @@ fn two_waiters_one_poll_each() {
 
 #[test]
 fn a_held_release_against_an_arrival_in_the_next_generation_and_its_first_poll() {
-    explore_failures(9, &["counted in the next"], || {
+    explore_failures(12, &["counted in the next"], || {
         let barrier = warm(2);
         let (counter, next_counter) = (Counter::new(), Counter::new());
         let mut wait = arrived(&barrier, &counter);
@@ -111,7 +111,7 @@ fn a_held_release_against_an_arrival_in_the_next_generation_and_its_first_poll()
 
 #[test]
 fn a_held_release_against_a_newcomer_that_must_queue() {
-    explore_failures(9, &["led", "queued and woken"], || {
+    explore_failures(5, &["led", "queued and woken"], || {
         let barrier = warm(1);
         let counter = Counter::new();
         let leader = lead(&barrier);
@@ -138,7 +138,7 @@ fn a_held_release_against_a_newcomer_that_must_queue() {
 
 #[test]
 fn a_held_release_against_a_withdrawal_from_the_next_generation() {
-    explore_failures(9, &["withdrawn"], || {
+    explore_failures(10, &["withdrawn"], || {
         let barrier = warm(2);
         let counter = Counter::new();
         let mut wait = arrived(&barrier, &counter);
