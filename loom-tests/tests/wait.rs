@@ -115,7 +115,7 @@ fn three_waiters_one_poll_each() {
 #[test]
 fn a_first_poll_against_a_generation_that_completes_meanwhile() {
     let outcomes = ["woken 1", "woken 2"];
-    explore_bounded(4, 5_000, &outcomes, || {
+    explore_bounded(5, 5_000, &outcomes, || {
         let barrier = warm(2);
         let (mine, other) = (Counter::new(), Counter::new());
         let pair = thread::spawn({

@@ -6,8 +6,9 @@
 //! ```
 //!
 //! Each edit is made in a copy of the workspace. The test that it names runs first; if that does
-//! not catch it, all models and then the tests. An edit that nothing catches, that no longer
-//! applies or that does not compile is a failure.
+//! not catch it, all models and then the tests (without `--all`, those that another chosen edit
+//! names). An edit that nothing catches, that no longer applies or that does not compile is a
+//! failure. So is a test that fails without an edit.
 
 use core::time::Duration;
 use std::{
@@ -911,7 +912,14 @@ fn main() -> Result<ExitCode> {
         .collect();
     ensure!(!chosen.is_empty(), "no edit has such a name");
 
-    let workspace = Workspace::copy()?;
+    let tests: Vec<_> = ALL_TESTS
+        .iter()
+        .copied()
+        .filter(|test| args.all || chosen.iter().any(|mutant| mutant.test == *test))
+        .collect();
+
+    let workspace = Workspace::copy(tests)?;
+    workspace.check_unedited()?;
     let mut failures = Vec::new();
     println!("{:64} | {:>7} | caught by", "edit", "seconds");
     for mutant in &chosen {
@@ -954,10 +962,11 @@ enum Verdict {
 struct Workspace {
     copy: tempfile::TempDir,
     target: PathBuf,
+    tests: Vec<Test>,
 }
 
 impl Workspace {
-    fn copy() -> Result<Self> {
+    fn copy(tests: Vec<Test>) -> Result<Self> {
         let original = Path::new(env!("CARGO_MANIFEST_DIR"))
             .parent()
             .context("the models have no workspace")?
@@ -968,7 +977,17 @@ impl Workspace {
         Ok(Self {
             copy,
             target: target.join("mutants"),
+            tests,
         })
+    }
+
+    /// What fails without an edit catches nothing.
+    fn check_unedited(&self) -> Result<()> {
+        match self.verdict(&self.tests)? {
+            Verdict::Survived => Ok(()),
+            Verdict::Caught(by) => bail!("fails without an edit: {by}"),
+            Verdict::Invalid(why) => bail!("without an edit: {why}"),
+        }
     }
 
     /// Makes the edit, looks for a test that fails, and takes the edit back.
@@ -982,14 +1001,16 @@ impl Workspace {
             return Ok(Verdict::Invalid(why));
         }
         fs::write(&file, source.replace(mutant.find, mutant.replace))?;
-        let verdict = self.verdict(mutant);
+        let mut tests = self.tests.clone();
+        tests.sort_by_key(|&test| test != mutant.test);
+        let verdict = self.verdict(&tests);
         fs::write(&file, source)?;
         verdict
     }
 
-    fn verdict(&self, mutant: &Mutant) -> Result<Verdict> {
-        let others = ALL_TESTS.iter().filter(|&&test| test != mutant.test);
-        for test in [&mutant.test].into_iter().chain(others) {
+    /// Runs the tests in turn until one fails.
+    fn verdict(&self, tests: &[Test]) -> Result<Verdict> {
+        for test in tests {
             let binary = match self.build(*test)? {
                 Ok(binary) => binary,
                 Err(error) => return Ok(Verdict::Invalid(error)),
@@ -1043,6 +1064,7 @@ impl Workspace {
         let mut test = Command::new(binary)
             .current_dir(&self.copy)
             .env("RUST_BACKTRACE", "0")
+            .env("ANY_NUMBER_OF_EXECUTIONS", "1")
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
