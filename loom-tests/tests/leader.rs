@@ -1,4 +1,9 @@
 //! `Barrier::wait_leader`: what races with a release that is held.
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "tests have std"
+)]
 
 mod support;
 

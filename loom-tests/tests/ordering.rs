@@ -2,6 +2,11 @@
 //!
 //! Data that has to be seen is stored and loaded without an ordering of its own, by threads that
 //! are not joined before they have looked.
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "tests have std"
+)]
 
 mod support;
 

@@ -1,4 +1,9 @@
 //! `Barrier::arrive` and the blocking waits: arrivals whose waker, if any, comes later.
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "tests have std"
+)]
 
 mod support;
 

@@ -2,6 +2,11 @@
 //!
 //! Each model builds its state step by step on one thread, and then races the steps that it is
 //! named after.
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "tests have std"
+)]
 
 mod support;
 

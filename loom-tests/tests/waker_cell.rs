@@ -1,4 +1,9 @@
 //! The waker cell that the other models use: that it is as good as the real one.
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "tests have std"
+)]
 
 mod support;
 

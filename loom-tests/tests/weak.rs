@@ -1,6 +1,11 @@
 //! Every retry after a compare-and-swap that failed for no reason.
 //!
 //! Each model runs once for each weak compare-and-swap that it may execute, which then fails.
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "tests have std"
+)]
 
 mod support;
 

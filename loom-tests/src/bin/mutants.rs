@@ -80,7 +80,6 @@ const ALL_TESTS: &[Test] = &[
     Plain("wakers"),
     Plain("cancellation"),
     Plain("memory"),
-    Plain("traits"),
     Plain("drop_in"),
 ];
 
@@ -901,8 +900,14 @@ const MUTANTS: &[Mutant] = &[
     },
 ];
 
-fn main() -> Result<ExitCode> {
-    let args = Args::parse();
+fn main() -> ExitCode {
+    run(&Args::parse()).unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(args: &Args) -> Result<ExitCode> {
     let chosen: Vec<_> = MUTANTS
         .iter()
         .filter(|mutant| match &args.only {
