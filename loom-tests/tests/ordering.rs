@@ -87,19 +87,21 @@ fn a_follower_sees_what_the_leader_did_before_it_completed() {
         let barrier = warm(2);
         let done = data();
         let mut wait = arrived(&barrier, &Counter::new());
-        let leader = thread::spawn({
-            let (barrier, done) = (barrier.clone(), done.clone());
+        let follower = thread::spawn({
+            let done = done.clone();
             move || {
-                done.store(1, Relaxed);
-                assert!(ready(&mut barrier.wait_owned(), &Counter::new()).is_leader());
+                let released = poll(&mut wait, &Counter::new()).is_ready();
+                if released {
+                    assert_eq!(done.load(Relaxed), 1);
+                }
+                (wait, released)
             }
         });
 
-        let released = poll(&mut wait, &Counter::new()).is_ready();
-        if released {
-            assert_eq!(done.load(Relaxed), 1);
-        }
-        leader.join().unwrap();
+        done.store(1, Relaxed);
+        assert!(ready(&mut barrier.clone().wait_owned(), &Counter::new()).is_leader());
+        let (wait, released) = follower.join().unwrap();
+        drop(wait);
         assert_clean(&barrier, 1);
         if released { "seen" } else { "waits" }.into()
     });
