@@ -10,9 +10,14 @@
 
 mod support;
 
-use std::{sync::Arc, task::Poll};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll, Wake, Waker},
+};
 
-use atomic_barrier::Barrier;
+use atomic_barrier::{Barrier, OwnedWait};
 use loom::thread;
 use support::{Counter, arrived, assert_clean, explore, explore_bounded, poll, ready, warm};
 
@@ -241,6 +246,76 @@ fn a_leader_still_releasing_against_a_wait_of_the_next_generation_that_is_droppe
         assert_eq!(second.wakes(), 0);
         assert_clean(&barrier, 1);
         outcome.into()
+    });
+}
+
+#[test]
+fn a_leader_still_releasing_and_its_helper_against_a_wait_of_the_next_generation() {
+    let outcomes = ["in the next", "not released yet"];
+    explore(50, &outcomes, || {
+        let barrier = warm(3);
+        let (counter, next_counter) = (Counter::new(), Counter::new());
+        let mut helper = arrived(&barrier, &counter);
+        let mut wait = arrived(&barrier, &counter);
+        let leader = thread::spawn({
+            let barrier = barrier.clone();
+            move || assert!(ready(&mut barrier.wait_owned(), &Counter::new()).is_leader())
+        });
+
+        let outcome = if poll(&mut wait, &counter).is_ready() {
+            let next = arrived(&barrier, &next_counter);
+            ready(&mut helper, &counter);
+            assert_eq!((next_counter.wakes(), barrier.arrived()), (0, 1));
+            leader.join().unwrap();
+            assert_eq!(next_counter.wakes(), 0);
+            drop(next);
+            "in the next"
+        } else {
+            leader.join().unwrap();
+            "not released yet"
+        };
+        drop((helper, wait));
+        assert_clean(&barrier, 1);
+        outcome.into()
+    });
+}
+
+/// No race: a wake that takes long stands for the leader that is overtaken.
+#[test]
+fn a_waiter_that_is_polled_during_a_wake_helps_the_leader() {
+    struct PollsAnother {
+        another: Mutex<OwnedWait>,
+        last: Arc<Counter>,
+    }
+
+    impl Wake for PollsAnother {
+        fn wake(self: Arc<Self>) {
+            assert_eq!(self.last.wakes(), 0);
+            ready(&mut self.another.lock().unwrap(), &Counter::new());
+            assert_eq!(self.last.wakes(), 1);
+        }
+    }
+
+    explore(1, &["helped"], || {
+        let barrier = warm(4);
+        let last = Counter::new();
+        let mut first = barrier.clone().wait_owned();
+        assert!(poll(&mut first, &Counter::new()).is_pending());
+        let another = Mutex::new(arrived(&barrier, &Counter::new()));
+        let mut third = arrived(&barrier, &last);
+        let polls_another = Arc::new(PollsAnother {
+            another,
+            last: last.clone(),
+        });
+        let waker = Waker::from(polls_another);
+        let again = Pin::new(&mut first).poll(&mut Context::from_waker(&waker));
+        assert!(again.is_pending());
+
+        assert!(ready(&mut barrier.clone().wait_owned(), &Counter::new()).is_leader());
+        ready(&mut first, &Counter::new());
+        ready(&mut third, &last);
+        assert_clean(&barrier, 1);
+        "helped".into()
     });
 }
 

@@ -537,7 +537,7 @@ const MUTANTS: &[Mutant] = &[
         replace: "let slots = self.slots().count().saturating_sub(1);
         wake_all(self.slots().take(slots).filter_map(|slot| slot.release(generation)));
         self.releasing",
-        test: Loom("wait"),
+        test: Plain("reference_model"),
         quick: false,
     },
     Mutant {
@@ -600,7 +600,7 @@ const MUTANTS: &[Mutant] = &[
         find: "        barrier.slab.help(generation);
 ",
         replace: "",
-        test: Plain("wakers"),
+        test: Loom("wait"),
         quick: false,
     },
     Mutant {
