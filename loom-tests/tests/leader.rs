@@ -7,7 +7,7 @@
 
 mod support;
 
-use std::task::Poll;
+use std::{sync::Arc, task::Poll};
 
 use loom::thread;
 use support::{Counter, arrived, assert_clean, explore, lead, poll, ready, warm};
@@ -139,6 +139,8 @@ fn a_held_release_against_a_newcomer_that_must_queue() {
                 "queued and woken"
             }
         };
+        // No slot keeps its waker.
+        assert_eq!(Arc::strong_count(&counter), 1);
         assert_clean(&barrier, 2);
         outcome.into()
     });

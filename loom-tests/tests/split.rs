@@ -9,6 +9,7 @@ mod support;
 
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -42,6 +43,8 @@ fn a_leader_against_the_first_poll_of_an_arrival() {
             }
         };
         drop(arrival);
+        // No slot keeps its waker.
+        assert_eq!(Arc::strong_count(&counter), 1);
         assert_clean(&barrier, 1);
         outcome.into()
     });
