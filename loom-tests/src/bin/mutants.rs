@@ -837,7 +837,7 @@ const MUTANTS: &[Mutant] = &[
         };
         if stays",
         replace: "        if stays",
-        test: Plain("wakers"),
+        test: Loom("split"),
         quick: false,
     },
     Mutant {
