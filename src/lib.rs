@@ -71,6 +71,9 @@ mod sync;
 #[cfg(feature = "std")]
 pub use barrier::WaitTimeoutError;
 pub use barrier::{Arrival, Barrier, BarrierWaitResult, Leader, OwnedWait, Wait, WaitLeader};
+#[cfg(loom)]
+#[doc(hidden)]
+pub use sync::weak::{fail_weak_cas_after, weak_cas_has_failed};
 
 /// Longer reading, for the rendered documentation and its tests alone.
 #[cfg(all(feature = "std", any(doc, doctest)))]

@@ -162,14 +162,14 @@ impl Slot {
     ///
     /// A slot that is no longer held stays with the leader that found it.
     pub(crate) fn vacate(&self, generation: u64) {
-        // Ordering: acquire, with the release of `hold`: the waker may be a stale waiter's. On
-        // failure none, since losing tells nothing.
+        // Ordering: none. The waker may be a stale waiter's, but the cell hands that over by itself;
+        // and losing tells nothing.
         if self
             .owner
             .compare_exchange(
                 held(generation),
                 RELEASED,
-                Ordering::Acquire,
+                Ordering::Relaxed,
                 Ordering::Relaxed,
             )
             .is_ok()

@@ -1,34 +1,43 @@
-//! The one switch between the real atomics and loom's.
+//! The one switch between the real atomics and those of loom and of shuttle.
 
-#[cfg(all(not(loom), not(feature = "portable-atomic")))]
+#[cfg(not(any(loom, shuttle, feature = "portable-atomic")))]
 pub(crate) use core::sync::atomic::{AtomicPtr, AtomicU64};
-#[cfg(all(not(loom), feature = "portable-atomic"))]
+#[cfg(all(not(any(loom, shuttle)), feature = "portable-atomic"))]
 pub(crate) use portable_atomic::{AtomicPtr, AtomicU64};
 
 #[cfg(not(loom))]
 pub(crate) use atomic_waker::AtomicWaker;
 
-#[cfg(all(not(loom), feature = "std"))]
+#[cfg(all(not(any(loom, shuttle)), feature = "std"))]
 pub(crate) use crossbeam_utils::{
     Backoff,
     sync::{Parker, Unparker},
 };
-#[cfg(all(not(loom), feature = "std"))]
+#[cfg(all(not(any(loom, shuttle)), feature = "std"))]
 pub(crate) use std::thread_local;
 
-#[cfg(all(loom, feature = "std"))]
+#[cfg(all(any(loom, shuttle), feature = "std"))]
 mod parker;
 #[cfg(loom)]
 mod waker;
-#[cfg(all(loom, feature = "std"))]
+#[cfg(loom)]
+pub(crate) mod weak;
+#[cfg(all(any(loom, shuttle), feature = "std"))]
 pub(crate) use self::parker::{Backoff, Parker, Unparker};
 #[cfg(loom)]
 pub(crate) use self::waker::AtomicWaker;
 #[cfg(loom)]
-pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU64};
+pub(crate) use self::weak::AtomicU64;
+#[cfg(loom)]
+pub(crate) use loom::sync::atomic::AtomicPtr;
 
 #[cfg(all(loom, feature = "std"))]
 pub(crate) use loom::thread_local;
+
+#[cfg(shuttle)]
+pub(crate) use shuttle::sync::atomic::{AtomicPtr, AtomicU64};
+#[cfg(all(shuttle, feature = "std"))]
+pub(crate) use shuttle::thread_local;
 
 pub(crate) use core::sync::atomic::Ordering;
 

@@ -1,8 +1,13 @@
 //! `Barrier::wait_leader`: what races with a release that is held.
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "tests have std"
+)]
 
 mod support;
 
-use std::task::Poll;
+use std::{sync::Arc, task::Poll};
 
 use loom::thread;
 use support::{Counter, arrived, assert_clean, explore, lead, poll, ready, warm};
@@ -134,6 +139,8 @@ fn a_held_release_against_a_newcomer_that_must_queue() {
                 "queued and woken"
             }
         };
+        // No slot keeps its waker.
+        assert_eq!(Arc::strong_count(&counter), 1);
         assert_clean(&barrier, 2);
         outcome.into()
     });

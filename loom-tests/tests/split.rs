@@ -1,10 +1,17 @@
 //! `Barrier::arrive` and the blocking waits: arrivals whose waker, if any, comes later.
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "tests have std"
+)]
 
 mod support;
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    task::{Context, Poll, Waker},
+    sync::Arc,
+    task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
 
@@ -37,6 +44,8 @@ fn a_leader_against_the_first_poll_of_an_arrival() {
             }
         };
         drop(arrival);
+        // No slot keeps its waker.
+        assert_eq!(Arc::strong_count(&counter), 1);
         assert_clean(&barrier, 1);
         outcome.into()
     });
@@ -59,6 +68,42 @@ fn a_leader_against_the_drop_of_a_polled_arrival() {
         leader.join().unwrap();
         assert_clean(&barrier, 1);
         format!("counted, waker {}", counter.wakes())
+    });
+}
+
+/// No race: a panic that leaves an arrival counted, but without its slot.
+#[test]
+fn an_arrival_whose_poll_panicked_waits_in_another_slot() {
+    struct PanicsInDrop;
+
+    impl Wake for PanicsInDrop {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    impl Drop for PanicsInDrop {
+        fn drop(&mut self) {
+            panic!("in drop");
+        }
+    }
+
+    explore(1, &["waits"], || {
+        let barrier = warm(2);
+        let counter = Counter::new();
+        let mut arrival = barrier.arrive();
+        let waker = Waker::from(Arc::new(PanicsInDrop));
+        let polled = Pin::new(&mut arrival).poll(&mut Context::from_waker(&waker));
+        assert!(polled.is_pending());
+        drop(waker);
+
+        let replaced = catch_unwind(AssertUnwindSafe(|| poll(&mut arrival, &counter)));
+        assert!(replaced.is_err());
+        assert!(poll(&mut arrival, &counter).is_pending());
+        assert!(ready(&mut barrier.clone().wait_owned(), &Counter::new()).is_leader());
+        assert_eq!(counter.wakes(), 1);
+        assert!(poll(&mut arrival, &counter).is_ready());
+        drop(arrival);
+        assert_clean(&barrier, 1);
+        "waits".into()
     });
 }
 

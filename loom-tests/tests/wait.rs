@@ -2,12 +2,22 @@
 //!
 //! Each model builds its state step by step on one thread, and then races the steps that it is
 //! named after.
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "tests have std"
+)]
 
 mod support;
 
-use std::{sync::Arc, task::Poll};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll, Wake, Waker},
+};
 
-use atomic_barrier_over_loom::Barrier;
+use atomic_barrier_over_loom::{Barrier, OwnedWait};
 use loom::thread;
 use support::{Counter, arrived, assert_clean, explore, explore_bounded, poll, ready, warm};
 
@@ -77,7 +87,7 @@ fn a_leader_against_a_drop() {
 
 #[test]
 fn three_waiters_one_poll_each() {
-    explore_bounded(3, 5_000, &["one leader, each other woken once"], || {
+    explore_bounded(4, 30_000, &["one leader, each other woken once"], || {
         let barrier = warm(3);
         let wait_once = |barrier: Arc<Barrier>| {
             let counter = Counter::new();
@@ -109,6 +119,41 @@ fn three_waiters_one_poll_each() {
         assert_eq!(leaders, 1);
         assert_eq!((barrier.arrived(), barrier.generation()), (0, 1));
         "one leader, each other woken once".into()
+    });
+}
+
+#[test]
+fn a_first_poll_against_a_generation_that_completes_meanwhile() {
+    let outcomes = ["woken 1", "woken 2"];
+    explore_bounded(5, 5_000, &outcomes, || {
+        let barrier = warm(2);
+        let (mine, other) = (Counter::new(), Counter::new());
+        let pair = thread::spawn({
+            let (barrier, other) = (barrier.clone(), other.clone());
+            move || {
+                let mut first = barrier.clone().wait_owned();
+                let first_led = poll(&mut first, &other).is_ready();
+                let mut second = barrier.wait_owned();
+                let second_led = poll(&mut second, &other).is_ready();
+                (first, second, first_led, second_led)
+            }
+        });
+
+        let mut wait = barrier.clone().wait_owned();
+        let led = poll(&mut wait, &mine).is_ready();
+        let (first, second, first_led, second_led) = pair.join().unwrap();
+        let leaders = [led, first_led, second_led];
+        assert_eq!(leaders.map(usize::from).iter().sum::<usize>(), 1);
+        assert_eq!((barrier.arrived(), barrier.generation()), (1, 1));
+        // A first poll that is overtaken may be woken while it is still running.
+        let woken = mine.wakes() + other.wakes();
+        assert!(woken == 1 || woken == 2);
+        assert!(ready(&mut barrier.clone().wait_owned(), &Counter::new()).is_leader());
+        // The next leader finds whoever is left, and nobody else.
+        assert_eq!(mine.wakes() + other.wakes(), woken + 1);
+        drop((wait, first, second));
+        assert_clean(&barrier, 2);
+        format!("woken {woken}")
     });
 }
 
@@ -201,6 +246,80 @@ fn a_leader_still_releasing_against_a_wait_of_the_next_generation_that_is_droppe
         assert_eq!(second.wakes(), 0);
         assert_clean(&barrier, 1);
         outcome.into()
+    });
+}
+
+#[test]
+fn a_leader_still_releasing_and_its_helper_against_a_wait_of_the_next_generation() {
+    let outcomes = ["in the next", "not released yet"];
+    explore_bounded(3, 1_000, &outcomes, || {
+        let barrier = warm(3);
+        let (counter, next_counter) = (Counter::new(), Counter::new());
+        let mut helper = arrived(&barrier, &counter);
+        let mut wait = arrived(&barrier, &counter);
+        let followers = thread::spawn({
+            let (barrier, next_counter) = (barrier.clone(), next_counter.clone());
+            move || {
+                if poll(&mut wait, &counter).is_pending() {
+                    return (helper, wait, None);
+                }
+                let next = arrived(&barrier, &next_counter);
+                ready(&mut helper, &counter);
+                assert_eq!(next_counter.wakes(), 0);
+                (helper, wait, Some(next))
+            }
+        });
+
+        assert!(ready(&mut barrier.clone().wait_owned(), &Counter::new()).is_leader());
+        let (helper, wait, next) = followers.join().unwrap();
+        assert_eq!(next_counter.wakes(), 0);
+        let outcome = if next.is_some() {
+            "in the next"
+        } else {
+            "not released yet"
+        };
+        drop((helper, wait, next));
+        assert_clean(&barrier, 1);
+        outcome.into()
+    });
+}
+
+/// No race: a wake that takes long stands for the leader that is overtaken.
+#[test]
+fn a_waiter_that_is_polled_during_a_wake_helps_the_leader() {
+    struct PollsAnother {
+        another: Mutex<OwnedWait>,
+        last: Arc<Counter>,
+    }
+
+    impl Wake for PollsAnother {
+        fn wake(self: Arc<Self>) {
+            assert_eq!(self.last.wakes(), 0);
+            ready(&mut self.another.lock().unwrap(), &Counter::new());
+            assert_eq!(self.last.wakes(), 1);
+        }
+    }
+
+    explore(1, &["helped"], || {
+        let barrier = warm(4);
+        let last = Counter::new();
+        let mut first = barrier.clone().wait_owned();
+        assert!(poll(&mut first, &Counter::new()).is_pending());
+        let another = Mutex::new(arrived(&barrier, &Counter::new()));
+        let mut third = arrived(&barrier, &last);
+        let polls_another = Arc::new(PollsAnother {
+            another,
+            last: last.clone(),
+        });
+        let waker = Waker::from(polls_another);
+        let again = Pin::new(&mut first).poll(&mut Context::from_waker(&waker));
+        assert!(again.is_pending());
+
+        assert!(ready(&mut barrier.clone().wait_owned(), &Counter::new()).is_leader());
+        ready(&mut first, &Counter::new());
+        ready(&mut third, &last);
+        assert_clean(&barrier, 1);
+        "helped".into()
     });
 }
 

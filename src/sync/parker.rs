@@ -1,8 +1,17 @@
-//! `crossbeam_utils`' `Parker` and `Backoff` under loom.
+//! `crossbeam_utils`' `Parker` and `Backoff` under loom and shuttle.
 
 use std::time::Instant;
 
-use loom::sync::{Arc, Condvar, Mutex};
+#[cfg(loom)]
+use loom::{
+    sync::{Arc, Condvar, Mutex},
+    thread,
+};
+#[cfg(shuttle)]
+use shuttle::{
+    sync::{Arc, Condvar, Mutex},
+    thread,
+};
 
 /// Never spins: what a spin would see, a model sees in another execution.
 pub(crate) struct Backoff;
@@ -51,8 +60,8 @@ impl Parker {
         *token = false;
     }
 
-    /// Time does not pass under loom: returns at once, as a sleep that was cut short.
+    /// Time does not pass in a model: returns at once, as a sleep that was cut short.
     pub(crate) fn park_deadline(&self, _deadline: Instant) {
-        loom::thread::yield_now();
+        thread::yield_now();
     }
 }

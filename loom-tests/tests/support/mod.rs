@@ -10,6 +10,7 @@
 
 use std::{
     collections::BTreeMap,
+    env,
     future::Future,
     pin::Pin,
     sync::{
@@ -59,7 +60,7 @@ pub(crate) fn explore_bounded(
     let executions: usize = seen.values().sum();
     println!("{executions} executions: {seen:#?}");
     assert!(
-        executions >= floor,
+        executions >= floor || !counts_matter(),
         "explored {executions} executions, expected {floor} at least"
     );
     assert_eq!(
@@ -67,6 +68,12 @@ pub(crate) fn explore_bounded(
         outcomes,
         "outcomes"
     );
+}
+
+/// Whether numbers of executions are asserted. Not so for mutants: an edit that takes a step out
+/// leaves less to explore, and that catches nothing.
+pub(crate) fn counts_matter() -> bool {
+    env::var_os("ANY_NUMBER_OF_EXECUTIONS").is_none()
 }
 
 /// Counts its wakes.

@@ -1,0 +1,6 @@
+//! Switches shuttle on for this package and for no other.
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rustc-cfg=shuttle");
+}

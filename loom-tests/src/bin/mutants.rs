@@ -1,0 +1,1191 @@
+//! Edits of the sources that the models or the tests must catch, one by one.
+//!
+//! ```text
+//! cargo run -p loom-tests --bin mutants -- --all
+//! cargo run -p loom-tests --bin mutants -- --quick
+//! ```
+//!
+//! Each edit is made in a copy of the workspace. The test that it names runs first; if that does
+//! not catch it, all models and then the tests (without `--all`, those that another chosen edit
+//! names). An edit that nothing catches, that no longer applies or that does not compile is a
+//! failure. So is a test that fails without an edit.
+
+use core::time::Duration;
+use std::{
+    env, fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitCode, Stdio},
+    sync::mpsc::{self, Receiver, RecvTimeoutError},
+    thread,
+    time::Instant,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Parser;
+
+/// Edits the sources of a copy and checks that every edit is caught.
+#[derive(Parser)]
+#[command(group(clap::ArgGroup::new("which").required(true)))]
+struct Args {
+    /// Make every edit
+    #[arg(long, group = "which")]
+    all: bool,
+    /// Make the few edits that stand for the others in continuous integration
+    #[arg(long, group = "which")]
+    quick: bool,
+    /// Make the edits whose names contain this
+    #[arg(long, group = "which", value_name = "TEXT")]
+    only: Option<String>,
+}
+
+/// One edit.
+struct Mutant {
+    name: &'static str,
+    file: &'static str,
+    /// Stands in the file exactly once.
+    find: &'static str,
+    replace: &'static str,
+    /// Where it is expected to be caught, and looked for first.
+    test: Test,
+    quick: bool,
+}
+
+/// A test target of the package of models, or of the library's own package.
+#[derive(Clone, Copy, PartialEq)]
+enum Test {
+    Loom(&'static str),
+    Plain(&'static str),
+}
+
+use Test::{Loom, Plain};
+
+const STATE: &str = "src/state.rs";
+const SLAB: &str = "src/slab.rs";
+const BARRIER: &str = "src/barrier.rs";
+const BLOCKING: &str = "src/barrier/blocking.rs";
+const LEADER: &str = "src/barrier/leader.rs";
+const WAITER: &str = "src/barrier/waiter.rs";
+const CELL: &str = "src/sync/waker.rs";
+
+/// What runs if the test that an edit names does not catch it.
+const ALL_TESTS: &[Test] = &[
+    Loom("wait"),
+    Loom("leader"),
+    Loom("split"),
+    Loom("ordering"),
+    Loom("weak"),
+    Loom("waker_cell"),
+    Plain("reference_model"),
+    Plain("wakers"),
+    Plain("cancellation"),
+    Plain("memory"),
+    Plain("drop_in"),
+];
+
+/// More than the slowest test target takes, on a machine that does something else as well.
+const TIME_LIMIT: Duration = Duration::from_secs(180);
+
+#[rustfmt::skip]
+const MUTANTS: &[Mutant] = &[
+    Mutant {
+        name: "generation: no acquire",
+        file: STATE,
+        find: "self.generation_of(Word(self.word.load(Ordering::Acquire)))",
+        replace: "self.generation_of(Word(self.word.load(Ordering::Relaxed)))",
+        test: Loom("ordering"),
+        quick: true,
+    },
+    Mutant {
+        name: "arrive: no release",
+        file: STATE,
+        find: "self.swap(from, Word(from.0 + 1), Ordering::Release)",
+        replace: "self.swap(from, Word(from.0 + 1), Ordering::Relaxed)",
+        test: Loom("ordering"),
+        quick: true,
+    },
+    Mutant {
+        name: "complete: no acquire",
+        file: STATE,
+        find: "self.swap(from, Word(to), Ordering::AcqRel)",
+        replace: "self.swap(from, Word(to), Ordering::Release)",
+        test: Loom("ordering"),
+        quick: false,
+    },
+    Mutant {
+        name: "complete: no release",
+        file: STATE,
+        find: "self.swap(from, Word(to), Ordering::AcqRel)",
+        replace: "self.swap(from, Word(to), Ordering::Acquire)",
+        test: Loom("ordering"),
+        quick: true,
+    },
+    Mutant {
+        name: "hold: no acquire",
+        file: STATE,
+        find: "self.swap(from, Word(from.0 + 1), Ordering::Acquire)",
+        replace: "self.swap(from, Word(from.0 + 1), Ordering::Relaxed)",
+        test: Loom("ordering"),
+        quick: false,
+    },
+    Mutant {
+        name: "release: no acquire",
+        file: STATE,
+        find: "match self.swap(word, Word(to), Ordering::AcqRel) {",
+        replace: "match self.swap(word, Word(to), Ordering::Release) {",
+        test: Loom("leader"),
+        quick: false,
+    },
+    Mutant {
+        name: "release: no release",
+        file: STATE,
+        find: "match self.swap(word, Word(to), Ordering::AcqRel) {",
+        replace: "match self.swap(word, Word(to), Ordering::Acquire) {",
+        test: Loom("ordering"),
+        quick: false,
+    },
+    Mutant {
+        name: "publish: no release",
+        file: STATE,
+        find: "self.swap(from, from, Ordering::Release)",
+        replace: "self.swap(from, from, Ordering::Relaxed)",
+        test: Loom("split"),
+        quick: false,
+    },
+    Mutant {
+        name: "claim: no acquire",
+        file: SLAB,
+        find: ".compare_exchange(FREE, CLAIMED, Ordering::Acquire, Ordering::Relaxed)",
+        replace: ".compare_exchange(FREE, CLAIMED, Ordering::Relaxed, Ordering::Relaxed)",
+        test: Loom("ordering"),
+        quick: false,
+    },
+    Mutant {
+        name: "slot hold: no release",
+        file: SLAB,
+        find: "self.owner.store(held(generation), Ordering::Release);",
+        replace: "self.owner.store(held(generation), Ordering::Relaxed);",
+        test: Loom("ordering"),
+        quick: false,
+    },
+    Mutant {
+        name: "hold_again: success without acquire",
+        file: SLAB,
+        find: "                busy(generation),
+                Ordering::Acquire,
+                Ordering::Acquire,",
+        replace: "                busy(generation),
+                Ordering::Relaxed,
+                Ordering::Acquire,",
+        test: Loom("wait"),
+        quick: false,
+    },
+    Mutant {
+        name: "hold_again: first failure without acquire",
+        file: SLAB,
+        find: "                busy(generation),
+                Ordering::Acquire,
+                Ordering::Acquire,",
+        replace: "                busy(generation),
+                Ordering::Acquire,
+                Ordering::Relaxed,",
+        test: Loom("ordering"),
+        quick: false,
+    },
+    Mutant {
+        name: "hold_again: way back without release",
+        file: SLAB,
+        find: "            Ordering::Release,
+            Ordering::Acquire,
+        );",
+        replace: "            Ordering::Relaxed,
+            Ordering::Acquire,
+        );",
+        test: Loom("wait"),
+        quick: false,
+    },
+    Mutant {
+        name: "hold_again: second failure without acquire",
+        file: SLAB,
+        find: "            Ordering::Release,
+            Ordering::Acquire,
+        );",
+        replace: "            Ordering::Release,
+            Ordering::Relaxed,
+        );",
+        test: Loom("ordering"),
+        quick: false,
+    },
+    Mutant {
+        name: "slot release: no acquire",
+        file: SLAB,
+        find: ".compare_exchange(owner, RELEASED, Ordering::AcqRel, Ordering::Relaxed)",
+        replace: ".compare_exchange(owner, RELEASED, Ordering::Release, Ordering::Relaxed)",
+        test: Loom("wait"),
+        quick: false,
+    },
+    Mutant {
+        name: "slot release: no release",
+        file: SLAB,
+        find: ".compare_exchange(owner, RELEASED, Ordering::AcqRel, Ordering::Relaxed)",
+        replace: ".compare_exchange(owner, RELEASED, Ordering::Acquire, Ordering::Relaxed)",
+        test: Loom("ordering"),
+        quick: false,
+    },
+    Mutant {
+        name: "empty: no release",
+        file: SLAB,
+        find: "self.owner.store(FREE, Ordering::Release);",
+        replace: "self.owner.store(FREE, Ordering::Relaxed);",
+        test: Loom("ordering"),
+        quick: false,
+    },
+    Mutant {
+        name: "segment: no acquire",
+        file: SLAB,
+        find: "self.segments.get(k)?.load(Ordering::Acquire)",
+        replace: "self.segments.get(k)?.load(Ordering::Relaxed)",
+        test: Loom("wait"),
+        quick: false,
+    },
+    Mutant {
+        name: "grow: no release",
+        file: SLAB,
+        find: ".compare_exchange(ptr::null_mut(), first, Ordering::Release, Ordering::Relaxed)",
+        replace: ".compare_exchange(ptr::null_mut(), first, Ordering::Relaxed, Ordering::Relaxed)",
+        test: Loom("wait"),
+        quick: false,
+    },
+    Mutant {
+        name: "held is stored before the waker is registered",
+        file: SLAB,
+        find: "        self.waker.register(waker);
+        // Ordering: release, not for",
+        replace: "        self.owner.store(held(generation), Ordering::Release);
+        self.waker.register(waker);
+        // Ordering: release, not for",
+        test: Loom("wait"),
+        quick: true,
+    },
+    Mutant {
+        name: "free is stored before the waker is taken",
+        file: SLAB,
+        find: "        let waker = self.waker.take();
+        // Ordering: release",
+        replace: "        self.owner.store(FREE, Ordering::Release);
+        let waker = self.waker.take();
+        // Ordering: release",
+        test: Loom("wait"),
+        quick: true,
+    },
+    Mutant {
+        name: "a waiter arrives before it holds a slot",
+        file: WAITER,
+        find: "        slot.hold(generation, waker);
+        while let Err(present) = barrier.state.arrive(word) {
+            word = present;
+            if !barrier.state.next(word).waits_in(generation) {
+                slot.vacate(generation);
+                return Err(word);
+            }
+        }
+",
+        replace: "        while let Err(present) = barrier.state.arrive(word) {
+            word = present;
+            if !barrier.state.next(word).waits_in(generation) {
+                slot.vacate(generation);
+                return Err(word);
+            }
+        }
+        slot.hold(generation, waker);
+",
+        test: Loom("wait"),
+        quick: true,
+    },
+    Mutant {
+        name: "a busy slot is emptied by its releaser",
+        file: SLAB,
+        find: "Ok(_) => return None,",
+        replace: "Ok(_) => return self.empty(),",
+        test: Loom("wait"),
+        quick: false,
+    },
+    Mutant {
+        name: "a busy slot is skipped by its releaser",
+        file: SLAB,
+        find: "while owner == held(generation) || owner == busy(generation) {",
+        replace: "while owner == held(generation) {",
+        test: Loom("wait"),
+        quick: false,
+    },
+    Mutant {
+        name: "a busy slot is emptied by nobody",
+        file: SLAB,
+        find: "            drop(self.empty());
+        }
+        back.is_ok()",
+        replace: "        }
+        back.is_ok()",
+        test: Plain("wakers"),
+        quick: false,
+    },
+    Mutant {
+        name: "a released slot is never free again",
+        file: SLAB,
+        find: "Ok(_) if owner == held(generation) => return self.empty(),",
+        replace: "Ok(_) if owner == held(generation) => return self.waker.take(),",
+        test: Plain("memory"),
+        quick: false,
+    },
+    Mutant {
+        name: "a withdrawn slot is never free again",
+        file: SLAB,
+        find: "                Ordering::Relaxed,
+                Ordering::Relaxed,
+            )
+            .is_ok()
+        {
+            drop(self.empty());",
+        replace: "                Ordering::Relaxed,
+                Ordering::Relaxed,
+            )
+            .is_ok()
+        {
+            drop(self.waker.take());",
+        test: Plain("memory"),
+        quick: false,
+    },
+    Mutant {
+        name: "a slot is emptied by the releaser and by its waiter",
+        file: SLAB,
+        find: "        {
+            return false;
+        }
+        // The slot may",
+        replace: "        {
+            drop(self.empty());
+            return false;
+        }
+        // The slot may",
+        test: Loom("wait"),
+        quick: true,
+    },
+    Mutant {
+        name: "a slot is emptied before its waiter withdraws",
+        file: WAITER,
+        find: "        let step = self.step;
+        match step {",
+        replace: "        let step = self.step;
+        step.leave_slot(barrier);
+        match step {",
+        test: Loom("wait"),
+        quick: false,
+    },
+    Mutant {
+        name: "vacate: a plain store",
+        file: SLAB,
+        find: "        if self
+            .owner
+            .compare_exchange(
+                held(generation),
+                RELEASED,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            )
+            .is_ok()
+        {",
+        replace: "        if self.owner.load(Ordering::Relaxed) == held(generation) {
+            self.owner.store(RELEASED, Ordering::Relaxed);",
+        test: Loom("wait"),
+        quick: false,
+    },
+    Mutant {
+        name: "vacate: whatever state the slot is in",
+        file: SLAB,
+        find: "        if self
+            .owner
+            .compare_exchange(
+                held(generation),
+                RELEASED,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            )
+            .is_ok()
+        {",
+        replace: "        let _ = generation;
+        {",
+        test: Loom("wait"),
+        quick: false,
+    },
+    Mutant {
+        name: "slot release: a plain store",
+        file: SLAB,
+        find: "            match self
+                .owner
+                .compare_exchange(owner, RELEASED, Ordering::AcqRel, Ordering::Relaxed)
+            {",
+        replace: "            self.owner.store(RELEASED, Ordering::Release);
+            match Ok::<_, u64>(()) {",
+        test: Loom("wait"),
+        quick: false,
+    },
+    Mutant {
+        name: "slot release: gives up where the waiter came first",
+        file: SLAB,
+        find: "Err(present) => owner = present,",
+        replace: "Err(_) => return None,",
+        test: Loom("wait"),
+        quick: false,
+    },
+    Mutant {
+        name: "slot release: whatever generation the slot is of",
+        file: SLAB,
+        find: "        while owner == held(generation) || owner == busy(generation) {",
+        replace: "        let generation = if owner & 0b11 == 0 { generation } else { owner >> 2 };
+        while owner == held(generation) || owner == busy(generation) {",
+        test: Loom("wait"),
+        quick: true,
+    },
+    Mutant {
+        name: "hold_again: to busy by a plain store",
+        file: SLAB,
+        find: "        if self
+            .owner
+            .compare_exchange(
+                held(generation),
+                busy(generation),
+                Ordering::Acquire,
+                Ordering::Acquire,
+            )
+            .is_err()
+        {
+            return false;
+        }
+",
+        replace: "        if self.owner.load(Ordering::Acquire) != held(generation) {
+            return false;
+        }
+        self.owner.store(busy(generation), Ordering::Relaxed);
+",
+        test: Loom("wait"),
+        quick: false,
+    },
+    Mutant {
+        name: "hold_again: back by a plain store",
+        file: SLAB,
+        find: "        let back = self.owner.compare_exchange(
+            busy(generation),
+            held(generation),
+            Ordering::Release,
+            Ordering::Acquire,
+        );",
+        replace: "        let back = Ok::<u64, u64>(busy(generation));
+        self.owner.store(held(generation), Ordering::Release);",
+        test: Loom("wait"),
+        quick: false,
+    },
+    Mutant {
+        name: "hold_again: never busy",
+        file: SLAB,
+        find: "                busy(generation),
+                Ordering::Acquire,
+                Ordering::Acquire,
+            )
+            .is_err()
+        {
+            return false;
+        }
+",
+        replace: "                held(generation),
+                Ordering::Acquire,
+                Ordering::Acquire,
+            )
+            .is_err()
+        {
+            return false;
+        }
+        self.owner.store(busy(generation), Ordering::Relaxed);
+",
+        test: Loom("wait"),
+        quick: false,
+    },
+    Mutant {
+        name: "claim: a plain store",
+        file: SLAB,
+        find: "        self.owner
+            .compare_exchange(FREE, CLAIMED, Ordering::Acquire, Ordering::Relaxed)
+            .is_ok()",
+        replace: "        let free = self.owner.load(Ordering::Acquire) == FREE;
+        if free {
+            self.owner.store(CLAIMED, Ordering::Relaxed);
+        }
+        free",
+        test: Loom("wait"),
+        quick: false,
+    },
+    Mutant {
+        name: "a slot is used again after a panicking clone",
+        file: SLAB,
+        find: "        self.waker.register(waker);
+        // Ordering: release, not for",
+        replace: "        struct Reset<'a>(&'a Slot);
+        impl Drop for Reset<'_> {
+            fn drop(&mut self) {
+                self.0.owner.store(FREE, Ordering::Release);
+            }
+        }
+        let reset = Reset(self);
+        self.waker.register(waker);
+        core::mem::forget(reset);
+        // Ordering: release, not for",
+        test: Plain("wakers"),
+        quick: false,
+    },
+    Mutant {
+        name: "a drain that stops one slot short",
+        file: SLAB,
+        find: "wake_all(self.slots().filter_map(|slot| slot.release(generation)));
+        if self.releasing",
+        replace: "let slots = self.slots().count().saturating_sub(1);
+        wake_all(self.slots().take(slots).filter_map(|slot| slot.release(generation)));
+        if self.releasing",
+        test: Plain("reference_model"),
+        quick: false,
+    },
+    Mutant {
+        name: "a drain that starts one slot late",
+        file: SLAB,
+        find: "wake_all(self.slots().filter_map(|slot| slot.release(generation)));
+        if self.releasing",
+        replace: "wake_all(self.slots().skip(1).filter_map(|slot| slot.release(generation)));
+        if self.releasing",
+        test: Loom("wait"),
+        quick: true,
+    },
+    Mutant {
+        name: "a drain of the first segment alone",
+        file: SLAB,
+        find: "wake_all(self.slots().filter_map(|slot| slot.release(generation)));
+        if self.releasing",
+        replace: "wake_all(self.slots().take(FIRST).filter_map(|slot| slot.release(generation)));
+        if self.releasing",
+        test: Loom("wait"),
+        quick: false,
+    },
+    Mutant {
+        name: "a drain that stops at the first panic",
+        file: SLAB,
+        find: "    while let Err(panic) = catch_unwind",
+        replace: "    if let Err(panic) = catch_unwind",
+        test: Plain("wakers"),
+        quick: false,
+    },
+    Mutant {
+        name: "a drain whose panic is lost",
+        file: SLAB,
+        find: "Some(panic) => resume_unwind(panic),",
+        replace: "Some(panic) => drop(panic),",
+        test: Plain("wakers"),
+        quick: false,
+    },
+    Mutant {
+        name: "a drain whose last panic comes out",
+        file: SLAB,
+        find: "        if first_panic.is_none() {",
+        replace: "        if true {",
+        test: Plain("wakers"),
+        quick: false,
+    },
+    Mutant {
+        name: "a helper that drains the next generation",
+        file: SLAB,
+        find: "wake_all(slots.filter_map(|slot| slot.release(generation)));",
+        replace: "wake_all(slots.filter_map(|slot| slot.release(generation + 1)));",
+        test: Loom("wait"),
+        quick: false,
+    },
+    Mutant {
+        name: "a waiter that does not help",
+        file: WAITER,
+        find: "        barrier.slab.help(generation);
+",
+        replace: "",
+        test: Loom("wait"),
+        quick: false,
+    },
+    Mutant {
+        name: "a growing slab that overwrites another's segment",
+        file: SLAB,
+        find: "        if self.segments[k]
+            .compare_exchange(ptr::null_mut(), first, Ordering::Release, Ordering::Relaxed)
+            .is_err()
+        {",
+        replace: "        self.segments[k].store(first, Ordering::Release);
+        if false {",
+        test: Loom("wait"),
+        quick: false,
+    },
+    Mutant {
+        name: "withdraw: whatever the generation",
+        file: STATE,
+        find: "self.generation_of(word) + u64::from(held) == generation",
+        replace: "!held && self.generation_of(word) >= generation",
+        test: Loom("wait"),
+        quick: true,
+    },
+    Mutant {
+        name: "withdraw: also when the release is held",
+        file: STATE,
+        find: "self.generation_of(word) + u64::from(held) == generation",
+        replace: "self.generation_of(word) + u64::from(held && generation > self.generation_of(word)) == generation",
+        test: Loom("leader"),
+        quick: false,
+    },
+    Mutant {
+        name: "withdraw: one try",
+        file: STATE,
+        find: "                Ok(()) => return true,
+                Err(present) => word = present,
+            }
+        }
+        false
+    }
+
+    /// Whether",
+        replace: "                Ok(()) => return true,
+                Err(_) => return false,
+            }
+        }
+        false
+    }
+
+    /// Whether",
+        test: Loom("wait"),
+        quick: false,
+    },
+    Mutant {
+        name: "complete: one arrival short",
+        file: STATE,
+        find: "        if arrivals + 1 < self.parties {
+            Next::Waits {
+                generation,
+                before: arrivals,
+            }
+        } else if arrivals + 1 == self.parties {",
+        replace: "        if arrivals + 2 < self.parties {
+            Next::Waits {
+                generation,
+                before: arrivals,
+            }
+        } else if arrivals < self.parties {",
+        test: Loom("wait"),
+        quick: true,
+    },
+    Mutant {
+        name: "complete: the next while the release is held",
+        file: STATE,
+        find: "        if before + 1 < self.parties {",
+        replace: "        if before < self.parties {",
+        test: Loom("leader"),
+        quick: false,
+    },
+    Mutant {
+        name: "release: without the early arrivals",
+        file: STATE,
+        find: "let to = (generation + 1) << self.shift | early;",
+        replace: "let to = (generation + 1) << self.shift | early & 0;",
+        test: Loom("leader"),
+        quick: true,
+    },
+    Mutant {
+        name: "release: one try",
+        file: STATE,
+        find: "Ok(()) => return,\n                Err(present) => word = present,",
+        replace: "Ok(()) | Err(_) => return,",
+        test: Loom("weak"),
+        quick: true,
+    },
+    Mutant {
+        name: "publish_in: takes a failure for success",
+        file: STATE,
+        find: "match self.publish(word) {\n                Ok(()) => return true,\n                Err(present) => word = present,",
+        replace: "match self.publish(word) {\n                Ok(()) => return true,\n                Err(present) => {\n                    word = present;\n                    return true;\n                }",
+        test: Loom("split"),
+        quick: false,
+    },
+    Mutant {
+        name: "withdraw: takes a failure for success",
+        file: STATE,
+        find: "Ok(()) => return true,\n                Err(present) => word = present,\n            }\n        }\n        false\n    }\n\n    /// Whether",
+        replace: "Ok(()) | Err(_) => return true,\n            }\n        }\n        false\n    }\n\n    /// Whether",
+        test: Loom("weak"),
+        quick: false,
+    },
+    Mutant {
+        name: "complete: takes a failure for success",
+        file: WAITER,
+        find: "Lead::Release => barrier.state.complete(word)?,",
+        replace: "Lead::Release => drop(barrier.state.complete(word)),",
+        test: Loom("weak"),
+        quick: false,
+    },
+    Mutant {
+        name: "hold: takes a failure for success",
+        file: WAITER,
+        find: "Lead::Hold => barrier.state.hold(word)?,",
+        replace: "Lead::Hold => drop(barrier.state.hold(word)),",
+        test: Loom("leader"),
+        quick: false,
+    },
+    Mutant {
+        name: "arrive: an arrival that takes a failure for success",
+        file: WAITER,
+        find: "Next::Waits { generation, before } => barrier.state.arrive(word).map(|()| {",
+        replace: "Next::Waits { generation, before } => barrier.state.arrive(word).or(Ok(())).map(|()| {",
+        test: Loom("weak"),
+        quick: false,
+    },
+    Mutant {
+        name: "publish_in: also after the release",
+        file: STATE,
+        find: "while self.generation_of(word) <= generation {",
+        replace: "while self.generation_of(word) <= generation + 1 {",
+        test: Loom("split"),
+        quick: false,
+    },
+    Mutant {
+        name: "a word with a bit too few for arrivals",
+        file: STATE,
+        find: "let bits = u64::BITS - (parties - 1).leading_zeros() + 1;",
+        replace: "let bits = u64::BITS - (parties - 1).leading_zeros() + (parties < 2) as u32;",
+        test: Loom("leader"),
+        quick: false,
+    },
+    Mutant {
+        name: "a first poll that does not look at the word again",
+        file: WAITER,
+        find: "if !barrier.state.next(word).waits_in(generation) {",
+        replace: "if !matches!(barrier.state.next(word), Next::Waits { .. }) {",
+        test: Loom("wait"),
+        quick: false,
+    },
+    Mutant {
+        name: "a first poll that keeps its slot though it could not arrive",
+        file: WAITER,
+        find: "            if !barrier.state.next(word).waits_in(generation) {
+                slot.vacate(generation);",
+        replace: "            if !barrier.state.next(word).waits_in(generation) {",
+        test: Plain("wakers"),
+        quick: false,
+    },
+    Mutant {
+        name: "queue: no publish",
+        file: WAITER,
+        find: "if let Err(present) = barrier.state.publish(word) {",
+        replace: "if let Err(present) = Ok::<(), Word>(()) {",
+        test: Loom("leader"),
+        quick: true,
+    },
+    Mutant {
+        name: "queue: keeps its slot though it could not publish",
+        file: WAITER,
+        find: "            slot.vacate(behind);
+",
+        replace: "",
+        test: Loom("leader"),
+        quick: false,
+    },
+    Mutant {
+        name: "poll of an arrival: no publish",
+        file: WAITER,
+        find: "            if barrier.state.publish_in(generation) {",
+        replace: "            if !barrier.state.is_released(generation) {",
+        test: Loom("split"),
+        quick: false,
+    },
+    Mutant {
+        name: "poll of an arrival: keeps its slot though it was released",
+        file: WAITER,
+        find: "                return Poll::Pending;
+            }
+            slot.vacate(generation);",
+        replace: "                return Poll::Pending;
+            }",
+        test: Loom("split"),
+        quick: false,
+    },
+    Mutant {
+        name: "a later poll that does not look at the word again",
+        file: SLAB,
+        find: "        if is_released() {",
+        replace: "        if false && is_released() {",
+        test: Loom("wait"),
+        quick: false,
+    },
+    Mutant {
+        name: "a later poll that does not look at the slot",
+        file: WAITER,
+        find: "            .hold_again(generation, waker, is_released)",
+        replace: "            .hold_again(generation, waker, is_released)
+        | true",
+        test: Loom("ordering"),
+        quick: false,
+    },
+    Mutant {
+        name: "a panic in a poll leaves the arrival",
+        file: WAITER,
+        find: "                self.0.withdraw(self.1);",
+        replace: "                let _ = (&self.0, self.1);",
+        test: Plain("wakers"),
+        quick: false,
+    },
+    Mutant {
+        name: "a panic in a later poll leaves the waiter with its slot",
+        file: WAITER,
+        find: "        self.step = Step::Counted {
+            generation,
+            hint: slot,
+        };
+        if stays",
+        replace: "        if stays",
+        test: Loom("split"),
+        quick: false,
+    },
+    Mutant {
+        name: "a leader that is ready only after the wakes",
+        file: WAITER,
+        find: "        let ready = self.ready(generation, true);
+        if let Lead::Release = lead {
+            barrier.slab.release(generation);
+        }
+        Ok(ready)",
+        replace: "        if let Lead::Release = lead {
+            barrier.slab.release(generation);
+        }
+        Ok(self.ready(generation, true))",
+        test: Plain("wakers"),
+        quick: false,
+    },
+    Mutant {
+        name: "a withdrawn waiter that keeps its slot",
+        file: WAITER,
+        find: "        step.leave_slot(barrier);
+        true",
+        replace: "        true",
+        test: Plain("cancellation"),
+        quick: false,
+    },
+    Mutant {
+        name: "a dropped wait that is not taken back",
+        file: BARRIER,
+        find: "impl Drop for OwnedWait {
+    fn drop(&mut self) {
+        self.waiter.withdraw(&self.barrier);",
+        replace: "impl Drop for OwnedWait {
+    fn drop(&mut self) {
+        self.waiter.leave_slot(&self.barrier);",
+        test: Loom("wait"),
+        quick: false,
+    },
+    Mutant {
+        name: "a dropped arrival that is taken back",
+        file: BARRIER,
+        find: "self.waiter.leave_slot(self.barrier);",
+        replace: "self.waiter.withdraw(self.barrier);",
+        test: Loom("split"),
+        quick: false,
+    },
+    Mutant {
+        name: "a dropped arrival that keeps its slot",
+        file: BARRIER,
+        find: "self.waiter.leave_slot(self.barrier);",
+        replace: "",
+        test: Loom("split"),
+        quick: false,
+    },
+    Mutant {
+        name: "a dropped leader that does not release the word",
+        file: LEADER,
+        find: "        self.barrier.state.release(self.generation);
+",
+        replace: "",
+        test: Loom("leader"),
+        quick: false,
+    },
+    Mutant {
+        name: "a dropped leader that wakes nobody",
+        file: LEADER,
+        find: "        self.barrier.slab.release(self.generation);
+",
+        replace: "",
+        test: Loom("leader"),
+        quick: true,
+    },
+    Mutant {
+        name: "a dropped leader that wakes before it releases",
+        file: LEADER,
+        find: "        self.barrier.state.release(self.generation);
+        self.barrier.slab.release(self.generation);
+",
+        replace: "        self.barrier.slab.release(self.generation);
+        self.barrier.state.release(self.generation);
+",
+        test: Loom("leader"),
+        quick: false,
+    },
+    Mutant {
+        name: "a blocking wait that gives up though the release is held",
+        file: BLOCKING,
+        find: "Some(_) => deadline = None,",
+        replace: "Some(_) => break Err(WaitTimeoutError),",
+        test: Loom("split"),
+        quick: false,
+    },
+    Mutant {
+        name: "cell: a registration that meets a wake does not wake",
+        file: CELL,
+        find: "            WAKING => waker.wake_by_ref(),",
+        replace: "            WAKING => {}",
+        test: Loom("waker_cell"),
+        quick: true,
+    },
+    Mutant {
+        name: "cell: a wake during a registration is lost",
+        file: CELL,
+        find: r#"waker.expect("registered above").wake();"#,
+        replace: "drop(waker);",
+        test: Loom("waker_cell"),
+        quick: false,
+    },
+];
+
+fn main() -> ExitCode {
+    run(&Args::parse()).unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(args: &Args) -> Result<ExitCode> {
+    let chosen: Vec<_> = MUTANTS
+        .iter()
+        .filter(|mutant| match &args.only {
+            Some(text) => mutant.name.contains(text.as_str()),
+            None => args.all || mutant.quick,
+        })
+        .collect();
+    ensure!(!chosen.is_empty(), "no edit has such a name");
+
+    let tests: Vec<_> = ALL_TESTS
+        .iter()
+        .copied()
+        .filter(|test| args.all || chosen.iter().any(|mutant| mutant.test == *test))
+        .collect();
+
+    let workspace = Workspace::copy(tests)?;
+    workspace.check_unedited()?;
+    let mut failures = Vec::new();
+    println!("{:64} | {:>7} | caught by", "edit", "seconds");
+    for mutant in &chosen {
+        let start = Instant::now();
+        let verdict = workspace.judge(mutant)?;
+        let seconds = start.elapsed().as_secs_f32();
+        let caught = match &verdict {
+            Verdict::Caught(by) => by.clone(),
+            Verdict::Survived => "NOTHING".into(),
+            Verdict::Invalid(why) => format!("ERROR: {why}"),
+        };
+        println!("{:64} | {seconds:7.1} | {caught}", mutant.name);
+        if !matches!(verdict, Verdict::Caught(_)) {
+            failures.push(mutant.name);
+        }
+    }
+
+    println!(
+        "{} of {} edits caught",
+        chosen.len() - failures.len(),
+        chosen.len()
+    );
+    if failures.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    eprintln!("not caught:");
+    for name in failures {
+        eprintln!("- {name}");
+    }
+    Ok(ExitCode::FAILURE)
+}
+
+enum Verdict {
+    Caught(String),
+    Survived,
+    Invalid(String),
+}
+
+/// A copy of the sources, and where it is built. The builds stay from one run to the next.
+struct Workspace {
+    copy: tempfile::TempDir,
+    target: PathBuf,
+    tests: Vec<Test>,
+}
+
+impl Workspace {
+    fn copy(tests: Vec<Test>) -> Result<Self> {
+        let original = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .parent()
+            .context("the models have no workspace")?
+            .to_owned();
+        let target = env::var_os("CARGO_TARGET_DIR").map_or(original.join("target"), Into::into);
+        let copy = tempfile::tempdir()?;
+        copy_folder(&original, copy.path())?;
+        Ok(Self {
+            copy,
+            target: target.join("mutants"),
+            tests,
+        })
+    }
+
+    /// What fails without an edit catches nothing.
+    fn check_unedited(&self) -> Result<()> {
+        match self.verdict(&self.tests)? {
+            Verdict::Survived => Ok(()),
+            Verdict::Caught(by) => bail!("fails without an edit: {by}"),
+            Verdict::Invalid(why) => bail!("without an edit: {why}"),
+        }
+    }
+
+    /// Makes the edit, looks for a test that fails, and takes the edit back.
+    fn judge(&self, mutant: &Mutant) -> Result<Verdict> {
+        let file = self.copy.path().join(mutant.file);
+        let source = fs::read_to_string(&file)
+            .with_context(|| format!("{}: cannot read {}", mutant.name, mutant.file))?;
+        let found = source.matches(mutant.find).count();
+        if found != 1 {
+            let why = format!("the text to replace is {found} times in {}", mutant.file);
+            return Ok(Verdict::Invalid(why));
+        }
+        fs::write(&file, source.replace(mutant.find, mutant.replace))?;
+        let mut tests = self.tests.clone();
+        tests.sort_by_key(|&test| test != mutant.test);
+        let verdict = self.verdict(&tests);
+        fs::write(&file, source)?;
+        verdict
+    }
+
+    /// Runs the tests in turn until one fails.
+    fn verdict(&self, tests: &[Test]) -> Result<Verdict> {
+        for test in tests {
+            let binary = match self.build(*test)? {
+                Ok(binary) => binary,
+                Err(error) => return Ok(Verdict::Invalid(error)),
+            };
+            if let Some(how) = self.run(&binary)? {
+                let (Loom(name) | Plain(name)) = test;
+                return Ok(Verdict::Caught(format!("{name}: {how}")));
+            }
+        }
+        Ok(Verdict::Survived)
+    }
+
+    /// Builds a test target. Returns where it is, or the compiler's first error.
+    fn build(&self, test: Test) -> Result<Result<PathBuf, String>> {
+        let (package, name) = match test {
+            Loom(name) => ("loom-tests", name),
+            Plain(name) => ("atomic-barrier", name),
+        };
+        let output = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()))
+            .args([
+                "test",
+                "--offline",
+                "--no-run",
+                "-p",
+                package,
+                "--test",
+                name,
+            ])
+            .current_dir(&self.copy)
+            .env("CARGO_TARGET_DIR", &self.target)
+            .output()
+            .context("cannot run cargo")?;
+        let messages = String::from_utf8_lossy(&output.stderr);
+        if !output.status.success() {
+            let error = messages.lines().find(|line| line.starts_with("error"));
+            return Ok(Err(error.unwrap_or("does not build").to_owned()));
+        }
+        // "  Executable tests/name.rs (path)"
+        let binary = messages
+            .lines()
+            .find(|line| line.trim_start().starts_with("Executable"))
+            .and_then(|line| line.split_once('(')?.1.strip_suffix(')'));
+        let Some(binary) = binary else {
+            bail!("cargo names no executable:\n{messages}");
+        };
+        Ok(Ok(self.copy.path().join(binary)))
+    }
+
+    /// Runs a test target to its first failure. Returns the failure, if there is one.
+    fn run(&self, binary: &Path) -> Result<Option<String>> {
+        let mut test = Command::new(binary)
+            .current_dir(&self.copy)
+            .env("RUST_BACKTRACE", "0")
+            .env("ANY_NUMBER_OF_EXECUTIONS", "1")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .with_context(|| format!("cannot run {}", binary.display()))?;
+        let stdout = test.stdout.take().context("no output to read")?;
+        let (sender, lines) = mpsc::channel();
+        let reader = thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
+
+        let failure = first_failure(&mut test, &lines);
+        // Fails if it has ended by itself.
+        let _ = test.kill();
+        test.wait()?;
+        let _ = reader.join();
+        failure
+    }
+}
+
+/// Follows a test target to its end or to its first failure, if that comes before.
+fn first_failure(test: &mut Child, lines: &Receiver<String>) -> Result<Option<String>> {
+    let deadline = Instant::now() + TIME_LIMIT;
+    loop {
+        match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(line) => {
+                let name = line.strip_prefix("test ");
+                if let Some(name) = name.and_then(|line| line.strip_suffix(" ... FAILED")) {
+                    return Ok(Some(name.to_owned()));
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => return Ok(Some("hangs".to_owned())),
+            Err(RecvTimeoutError::Disconnected) => {
+                let status = test.wait()?;
+                return Ok((!status.success()).then(|| format!("ends with {status}")));
+            }
+        }
+    }
+}
+
+/// Copies all that a build of the workspace needs, without this program.
+fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (name, source) = (entry.file_name(), entry.path());
+        let destination = to.join(&name);
+        if entry.file_type()?.is_dir() {
+            if name == "target" || name == "bin" || name.as_encoded_bytes().starts_with(b".") {
+                continue;
+            }
+            fs::create_dir(&destination)?;
+            copy_folder(&source, &destination)?;
+        } else {
+            fs::copy(&source, &destination)
+                .with_context(|| format!("cannot copy {}", source.display()))?;
+        }
+    }
+    Ok(())
+}
