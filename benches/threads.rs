@@ -1,7 +1,7 @@
 //! Threads at a barrier: one crossing of `wait_blocking`, against the standard library's barrier
 //! and async-lock's.
 
-#[allow(dead_code, reason = "quartiles alone are wanted of the times of a run")]
+#[expect(dead_code, reason = "quartiles alone are wanted of the times of a run")]
 mod rounds;
 
 use std::{
