@@ -1,4 +1,7 @@
 //! A cancel-safe, lock-free, runtime-agnostic async barrier.
+// `cargo test --doc` also asks packages that have `doctest = false`. The examples are not for the
+// models', so these have nothing below this line.
+#![cfg(not(all(doctest, any(loom, shuttle))))]
 //!
 //! [`Barrier`] lets `n` tasks meet: the last to arrive leads, all go on, and the barrier is ready
 //! for the next round. It is used like `tokio::sync::Barrier`, on any runtime, and differs in what
