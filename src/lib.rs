@@ -1,4 +1,4 @@
-//! A fast, cancel-safe, runtime-agnostic async barrier.
+//! A cancel-safe, lock-free, runtime-agnostic async barrier.
 //!
 //! [`Barrier`] lets `n` tasks meet: the last to arrive leads, all go on, and the barrier is ready
 //! for the next round. It is used like `tokio::sync::Barrier`, on any runtime, and differs in what
@@ -19,19 +19,37 @@
 //!
 //! # Which way to wait
 //!
-//! All of them meet in the same generation.
+//! All of them meet in the same generation, in any mixture.
 //!
-//! | | who | when it is dropped |
-//! |---|---|---|
-//! | [`Barrier::wait`] | a task | takes its arrival back |
-//! | [`Barrier::wait_owned`] | a task that must be `'static` | takes its arrival back |
-//! | [`Barrier::wait_leader`] | a task that, if it comes last, acts while the others stay blocked | takes its arrival back; the [`Leader`] releases |
-//! | [`Barrier::arrive`] | a task that has work to do between arriving and waiting | stays counted |
-//! | [`Barrier::wait_blocking`] | a thread | |
-//! | [`Barrier::wait_blocking_timeout`] | a thread with a deadline | takes its arrival back when that has passed |
+//! | | who waits | arrives | brings | when it is dropped |
+//! |---|---|---|---|---|
+//! | [`wait`](Barrier::wait) | a task | at the first poll | [`BarrierWaitResult`] | takes its arrival back |
+//! | [`wait_owned`](Barrier::wait_owned) | a task that must be `'static` | at the first poll | [`BarrierWaitResult`] | takes its arrival back |
+//! | [`wait_leader`](Barrier::wait_leader) | a task that, if it comes last, acts while the others stay blocked | at the first poll | the [`Leader`], or `None` | takes its arrival back; the `Leader` releases |
+//! | [`arrive`](Barrier::arrive) | a task that has work to do between arriving and waiting | in the call | [`BarrierWaitResult`] | stays counted |
+//! | [`wait_blocking`](Barrier::wait_blocking) | a thread | in the call | [`BarrierWaitResult`] | |
+//! | [`wait_blocking_timeout`](Barrier::wait_blocking_timeout) | a thread with a deadline | in the call | the same, or [`WaitTimeoutError`] | takes its arrival back when that has passed |
+//!
+//! # What happens on cancellation
 //!
 //! Whether a wait that is dropped was counted has one answer, decided by one compare-and-swap: if its
-//! generation was complete by then, it was; otherwise it never came.
+//! generation was complete by then, it was; otherwise it never came. So a timeout can be tried again
+//! for as long as it takes, and a party that gives up leaves nothing behind:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() {
+//! use std::time::Duration;
+//! use atomic_barrier::Barrier;
+//! use tokio::time::timeout;
+//!
+//! let barrier = Barrier::new(2);
+//! assert!(timeout(Duration::from_secs(1), barrier.wait()).await.is_err());
+//! assert_eq!(barrier.arrived(), 0);
+//! # }
+//! ```
+//!
+//! The number of parties stays as it is: if one of them will never come again, the others wait for it.
 //!
 //! # Features
 //!
@@ -42,9 +60,17 @@
 //!
 //! # More
 //!
-//! The pages in [`docs`] say how the
-//! barrier works, how it is checked, how fast it is, and how to come here from another one.
+//! The pages in [`docs`] say how the barrier works, how it is checked, how fast it is and by which
+//! command that was measured, and how to come here from another one.
 #![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg), doc(auto_cfg(hide(loom, doc, doctest))))]
+#![cfg_attr(
+    not(feature = "std"),
+    allow(
+        rustdoc::broken_intra_doc_links,
+        reason = "this page names what `std` alone has"
+    )
+)]
 #![deny(unsafe_code)]
 #![warn(
     clippy::std_instead_of_core,
