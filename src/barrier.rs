@@ -14,8 +14,6 @@ use core::{
     task::{Context, Poll},
 };
 
-#[cfg(feature = "std")]
-pub use self::blocking::WaitTimeoutError;
 pub use self::leader::{Leader, WaitLeader};
 use self::waiter::{Lead, Waiter};
 use crate::{slab::Slab, state::State, sync::const_fn};

@@ -89,17 +89,29 @@ extern crate std;
 compile_error!("this target has no 64-bit atomics: switch the feature `portable-atomic` on");
 
 mod barrier;
+#[cfg(feature = "std")]
+mod blocking;
+#[expect(unsafe_code, reason = "wakers that are kept from phase to phase")]
+mod phaser;
 #[expect(
     unsafe_code,
-    reason = "segments of slots that are shared while more are added"
+    reason = "segments of elements that are shared while more are added"
 )]
+mod segments;
 mod slab;
 mod state;
 mod sync;
+mod wake;
 
-#[cfg(feature = "std")]
-pub use barrier::WaitTimeoutError;
 pub use barrier::{Arrival, Barrier, BarrierWaitResult, Leader, OwnedWait, Wait, WaitLeader};
+#[cfg(feature = "std")]
+pub use blocking::WaitTimeoutError;
+#[cfg(feature = "std")]
+pub use phaser::PhaserWaitError;
+pub use phaser::{
+    Closed, Observation, Participant, Phaser, PhaserLeader, PhaserWait, PhaserWaitLeader,
+    PhaserWaitResult, RegisterError,
+};
 #[cfg(loom)]
 #[doc(hidden)]
 pub use sync::weak::{fail_weak_cas_after, weak_cas_has_failed};

@@ -1,4 +1,4 @@
-//! The slots in which waiters leave their wakers, and the segments that the slots live in.
+//! The slots in which waiters leave their wakers.
 //!
 //! # A slot's life
 //!
@@ -50,12 +50,15 @@
 //!   through other hands by then, so `hold` and `empty` release too: every plain store to an owner
 //!   word hands on what its thread has seen.
 
-use alloc::boxed::Box;
-use core::{fmt, iter, ptr, slice, task::Waker};
+use core::task::Waker;
 
 use crossbeam_utils::CachePadded;
 
-use crate::sync::{AtomicPtr, AtomicU64, AtomicWaker, Ordering, const_fn};
+use crate::{
+    segments::Segments,
+    sync::{AtomicU64, AtomicWaker, Ordering, const_fn},
+    wake::wake_all,
+};
 
 /// Nobody's. The lowest two bits of this state and the next two are zero.
 const FREE: u64 = 0b0000;
@@ -80,14 +83,16 @@ pub(crate) struct Slot {
     waker: AtomicWaker,
 }
 
-impl Slot {
-    fn new() -> Self {
+impl Default for Slot {
+    fn default() -> Self {
         Self {
             owner: AtomicU64::new(FREE),
             waker: AtomicWaker::new(),
         }
     }
+}
 
+impl Slot {
     /// Free to claimed; returns whether it was this call that did it.
     fn claim(&self) -> bool {
         // Ordering: acquire, with the release of `empty`.
@@ -178,6 +183,13 @@ impl Slot {
         }
     }
 
+    /// The generation of its waiter, if that has arrived or is about to.
+    fn generation(&self) -> Option<u64> {
+        // Ordering: none, as in `release`.
+        let owner = self.owner.load(Ordering::Relaxed);
+        (owner & 0b11 != 0).then_some(owner >> 2)
+    }
+
     /// Held or busy to released, for a releaser of `generation`. Returns the waker to wake, if
     /// this slot is of that generation and its waiter is not busy with it.
     fn release(&self, generation: u64) -> Option<Waker> {
@@ -207,26 +219,10 @@ impl Slot {
     }
 }
 
-/// The number of slots in the first segment, a power of two. Four under loom, so that models reach
-/// the second.
-const FIRST: usize = if cfg!(loom) { 4 } else { 8 };
-
-/// Enough for 2^32 waiters at once.
-const SEGMENTS: usize = 33 - FIRST.ilog2() as usize;
-
-/// The first slot of segment `k`. Each segment is as long as all before it together.
-const fn start(k: usize) -> usize {
-    if k == 0 { 0 } else { FIRST << (k - 1) }
-}
-
-const fn len(k: usize) -> usize {
-    if k == 0 { FIRST } else { FIRST << (k - 1) }
-}
-
-/// All slots of a barrier: segments that are allocated on first need and stay until it is dropped.
+/// All slots of a barrier.
+#[derive(Debug)]
 pub(crate) struct Slab {
-    /// Pointers to the first slot of each segment; null from the first that does not exist.
-    segments: [AtomicPtr<Slot>; SEGMENTS],
+    slots: Segments<Slot>,
     /// One more than the generation whose leader is at work on the slots and has no help, or 0. A
     /// hint: of several leaders at work one is remembered, and a panic in a waker may leave one that
     /// is not.
@@ -237,12 +233,8 @@ impl Slab {
     const_fn! {
         /// No segment, no allocation.
         pub(crate) const fn new() -> Self {
-            #[cfg(not(loom))]
-            let segments = [const { AtomicPtr::new(ptr::null_mut()) }; SEGMENTS];
-            #[cfg(loom)]
-            let segments = core::array::from_fn(|_| AtomicPtr::new(ptr::null_mut()));
             Self {
-                segments,
+                slots: Segments::new(),
                 releasing: CachePadded::new(AtomicU64::new(0)),
             }
         }
@@ -250,30 +242,17 @@ impl Slab {
 
     /// Claims a free slot and returns it with its index: the one at `hint` if that is free.
     pub(crate) fn claim(&self, hint: usize) -> (usize, &Slot) {
-        match self.get(hint) {
+        match self.slots.get(hint) {
             Some(slot) if slot.claim() => (hint, slot),
-            _ => self.claim_elsewhere(hint),
-        }
-    }
-
-    #[cold]
-    fn claim_elsewhere(&self, hint: usize) -> (usize, &Slot) {
-        let mut first = hint;
-        loop {
-            let found = iter::successors(Some(first), |index| index.checked_add(1))
-                .map_while(|index| Some((index, self.get(index)?)))
-                .chain(self.slots().enumerate().take(first))
-                .find(|(_, slot)| slot.is_free() && slot.claim());
-            if let Some(found) = found {
-                return found;
-            }
-            first = self.grow();
+            _ => self
+                .slots
+                .claim(hint, |slot| slot.is_free() && slot.claim()),
         }
     }
 
     /// The slot at `index`, which `claim` returned.
     pub(crate) fn slot(&self, index: usize) -> &Slot {
-        self.get(index).expect("a claimed slot stays")
+        self.slots.get(index).expect("a claimed slot stays")
     }
 
     /// Empties every slot of `generation` and wakes its waiter, in the order of the slots.
@@ -284,10 +263,25 @@ impl Slab {
         // Ordering: none, here and in `help`. Helping is never needed, and the word has told the
         // helper all that it must know.
         self.releasing.store(generation + 1, Ordering::Relaxed);
-        wake_all(self.slots().filter_map(|slot| slot.release(generation)));
+        let wakers = self
+            .slots
+            .iter()
+            .filter_map(|slot| slot.release(generation));
+        wake_all(wakers, Waker::wake);
         if self.releasing.load(Ordering::Relaxed) == generation + 1 {
             self.releasing.store(0, Ordering::Relaxed);
         }
+    }
+
+    /// Empties every slot of `first` and later generations and wakes its waiter, as a close does.
+    pub(crate) fn release_from(&self, first: u64) {
+        let slots = self.slots.iter();
+        let wakers = slots.filter_map(|slot| {
+            slot.generation()
+                .filter(|g| *g >= first)
+                .and_then(|g| slot.release(g))
+        });
+        wake_all(wakers, Waker::wake);
     }
 
     /// Does the rest of [`release`](Self::release) from the other end, for a waiter of `generation`
@@ -311,123 +305,11 @@ impl Slab {
             .compare_exchange(asked, 0, Ordering::Relaxed, Ordering::Relaxed)
             .is_ok()
         {
-            let segments = (0..SEGMENTS).rev().filter_map(|k| self.segment(k));
-            let slots = segments.flat_map(|segment| segment.iter().rev());
-            wake_all(slots.filter_map(|slot| slot.release(generation)));
+            let slots = self.slots.iter_backwards();
+            wake_all(
+                slots.filter_map(|slot| slot.release(generation)),
+                Waker::wake,
+            );
         }
     }
-
-    fn get(&self, index: usize) -> Option<&Slot> {
-        let k = (index | (FIRST - 1)).ilog2() as usize - (FIRST - 1).ilog2() as usize;
-        self.segment(k)?.get(index - start(k))
-    }
-
-    fn slots(&self) -> impl Iterator<Item = &Slot> {
-        (0..SEGMENTS).map_while(|k| self.segment(k)).flatten()
-    }
-
-    /// Segment `k`, if there is one.
-    fn segment(&self, k: usize) -> Option<&[Slot]> {
-        // Ordering: acquire, with the release in `grow`.
-        let first = self.segments.get(k)?.load(Ordering::Acquire);
-        if first.is_null() {
-            return None;
-        }
-        // SAFETY: `grow` put a boxed slice of `len(k)` slots there, which only `drop` takes away;
-        // slots are touched by shared reference alone.
-        Some(unsafe { slice::from_raw_parts(first, len(k)) })
-    }
-
-    /// Adds a segment after the last and returns the index of its first slot.
-    fn grow(&self) -> usize {
-        let k = self.segments.iter().position(|segment| {
-            // Ordering: none. The compare-and-swap below decides.
-            segment.load(Ordering::Relaxed).is_null()
-        });
-        let k = k.expect("at most 2^32 waiters at once");
-        let slots: Box<[Slot]> = iter::repeat_with(Slot::new).take(len(k)).collect();
-        let first = Box::into_raw(slots).cast::<Slot>();
-        // Ordering: release, with the acquire in `segment`. On failure none: nothing is read
-        // through the other's pointer before `segment` loads it again.
-        if self.segments[k]
-            .compare_exchange(ptr::null_mut(), first, Ordering::Release, Ordering::Relaxed)
-            .is_err()
-        {
-            // SAFETY: `first` is the slice of `len(k)` slots boxed above; nobody else has seen it.
-            drop(unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(first, len(k))) });
-        }
-        start(k)
-    }
-}
-
-impl Drop for Slab {
-    fn drop(&mut self) {
-        for (k, segment) in self.segments.iter().enumerate() {
-            // Ordering: none. The barrier is this thread's alone.
-            let first = segment.load(Ordering::Relaxed);
-            if !first.is_null() {
-                // SAFETY: `grow` boxed this slice of `len(k)` slots and put it there once. With
-                // `&mut self`, no reference into it is left.
-                drop(unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(first, len(k))) });
-            }
-        }
-    }
-}
-
-impl fmt::Debug for Slab {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Slab")
-            .field("slots", &self.slots().count())
-            .finish()
-    }
-}
-
-/// Wakes every waker. The first panic comes out once all are woken, unless this thread is panicking
-/// already, when a second would abort.
-#[cfg(feature = "std")]
-fn wake_all(mut wakers: impl Iterator<Item = Waker>) {
-    use core::{mem, panic::AssertUnwindSafe};
-    use std::{
-        panic::{catch_unwind, resume_unwind},
-        thread,
-    };
-
-    let mut first_panic = None;
-    while let Err(panic) = catch_unwind(AssertUnwindSafe(|| {
-        wakers.by_ref().for_each(Waker::wake);
-    })) {
-        if first_panic.is_none() {
-            first_panic = Some(panic);
-        } else {
-            // Dropping it may panic.
-            mem::forget(panic);
-        }
-    }
-    match first_panic {
-        Some(panic) if thread::panicking() => mem::forget(panic),
-        Some(panic) => resume_unwind(panic),
-        None => {}
-    }
-}
-
-/// Wakes every waker, also those after one that panics.
-///
-/// Without `std` a panic cannot be kept back: a second one aborts, as any panic during another.
-#[cfg(not(feature = "std"))]
-fn wake_all(wakers: impl Iterator<Item = Waker>) {
-    struct Rest<I: Iterator<Item = Waker>>(I);
-
-    impl<I: Iterator<Item = Waker>> Rest<I> {
-        fn wake(&mut self) {
-            self.0.by_ref().for_each(Waker::wake);
-        }
-    }
-
-    impl<I: Iterator<Item = Waker>> Drop for Rest<I> {
-        fn drop(&mut self) {
-            self.wake();
-        }
-    }
-
-    Rest(wakers).wake();
 }

@@ -16,12 +16,16 @@ pub(crate) use crossbeam_utils::{
 #[cfg(all(not(any(loom, shuttle)), feature = "std"))]
 pub(crate) use std::thread_local;
 
+#[cfg(not(loom))]
+mod cell;
 #[cfg(all(any(loom, shuttle), feature = "std"))]
 mod parker;
 #[cfg(loom)]
 mod waker;
 #[cfg(loom)]
 pub(crate) mod weak;
+#[cfg(not(loom))]
+pub(crate) use self::cell::UnsafeCell;
 #[cfg(all(any(loom, shuttle), feature = "std"))]
 pub(crate) use self::parker::{Backoff, Parker, Unparker};
 #[cfg(loom)]
@@ -29,7 +33,7 @@ pub(crate) use self::waker::AtomicWaker;
 #[cfg(loom)]
 pub(crate) use self::weak::AtomicU64;
 #[cfg(loom)]
-pub(crate) use loom::sync::atomic::AtomicPtr;
+pub(crate) use loom::{cell::UnsafeCell, sync::atomic::AtomicPtr};
 
 #[cfg(all(loom, feature = "std"))]
 pub(crate) use loom::thread_local;

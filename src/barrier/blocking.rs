@@ -1,10 +1,6 @@
 //! Threads that meet at the barrier, among themselves and with tasks.
 
-use alloc::{sync::Arc, task::Wake};
 use core::{
-    cell::Cell,
-    error::Error,
-    fmt,
     task::{Poll, Waker},
     time::Duration,
 };
@@ -14,7 +10,7 @@ use super::{
     Barrier, BarrierWaitResult,
     waiter::{Lead, Waiter},
 };
-use crate::sync::{Backoff, Parker, Unparker, thread_local};
+use crate::blocking::{Block, WaitTimeoutError, block};
 
 impl Barrier {
     /// Blocks this thread until `n` parties have arrived, of which it is one.
@@ -78,81 +74,25 @@ impl Barrier {
         self.block(Instant::now().checked_add(timeout))
     }
 
-    fn block(&self, mut deadline: Option<Instant>) -> Result<BarrierWaitResult, WaitTimeoutError> {
+    fn block(&self, deadline: Option<Instant>) -> Result<BarrierWaitResult, WaitTimeoutError> {
         let mut waiter = Waiter::new();
         waiter.arrive(self);
-
-        let backoff = Backoff::new();
-        while waiter.is_held_up(self) && !backoff.is_completed() {
-            backoff.snooze();
-        }
-
-        let bed = Bed::take();
-        let result = loop {
-            if let Poll::Ready(result) = waiter.poll(self, &bed.waker, Lead::Release) {
-                break Ok(result);
-            }
-            match deadline {
-                None => bed.parker.park(),
-                Some(at) if Instant::now() < at => {
-                    bed.parker.park_deadline(at);
-                }
-                Some(_) if waiter.withdraw(self) => break Err(WaitTimeoutError),
-                Some(_) => deadline = None,
-            }
-        };
-        bed.put_back();
-        result
+        block((self, waiter), deadline)
     }
 }
 
-/// The generation was not complete in time; from [`Barrier::wait_blocking_timeout`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WaitTimeoutError;
+impl Block for (&Barrier, Waiter) {
+    type Output = BarrierWaitResult;
 
-impl fmt::Display for WaitTimeoutError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("timed out waiting for the other parties of a barrier")
-    }
-}
-
-impl Error for WaitTimeoutError {}
-
-/// What a thread sleeps in, and what wakes it. One a thread, made when first needed.
-struct Bed {
-    parker: Parker,
-    waker: Waker,
-}
-
-thread_local! {
-    static MADE: Cell<Option<Bed>> = Cell::default();
-}
-
-impl Bed {
-    /// This thread's, or another if that is in use (a waker may block in its `wake`).
-    fn take() -> Self {
-        let made = MADE.try_with(Cell::take).ok().flatten();
-        made.unwrap_or_else(|| {
-            let parker = Parker::new();
-            let waker = Waker::from(Arc::new(Unpark(parker.unparker().clone())));
-            Self { parker, waker }
-        })
+    fn is_held_up(&self) -> bool {
+        self.1.is_held_up(self.0)
     }
 
-    fn put_back(self) {
-        // A thread that is about to end has no use for it.
-        let _ = MADE.try_with(|made| made.set(Some(self)));
-    }
-}
-
-struct Unpark(Unparker);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
+    fn poll(&mut self, waker: &Waker) -> Poll<BarrierWaitResult> {
+        self.1.poll(self.0, waker, Lead::Release)
     }
 
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.0.unpark();
+    fn give_up(&mut self) -> bool {
+        self.1.withdraw(self.0)
     }
 }

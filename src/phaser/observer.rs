@@ -1,0 +1,88 @@
+//! [`Observation`]: how one that is no member awaits the end of a phase.
+
+use core::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use super::{Closed, Phaser};
+
+/// The future of [`Phaser::observe`].
+#[derive(Debug)]
+#[must_use = "nothing is known about the phase until it is awaited"]
+pub struct Observation<'a> {
+    phaser: &'a Phaser,
+    phase: u64,
+    slot: Option<usize>,
+}
+
+impl<'a> Observation<'a> {
+    pub(super) fn new(phaser: &'a Phaser, phase: u64) -> Self {
+        let slot = None;
+        Self {
+            phaser,
+            phase,
+            slot,
+        }
+    }
+
+    /// What has become of the phase, once there is no more to wait for.
+    fn end(&self) -> Option<Result<(), Closed>> {
+        let (word, present) = self.phaser.shared.state.load_with_phase();
+        if present > self.phase {
+            Some(Ok(()))
+        } else if word.is_closed() && self.phaser.shared.state.phase() <= self.phase {
+            Some(Err(Closed))
+        } else {
+            None
+        }
+    }
+
+    fn leave_slot(&mut self) {
+        if let Some(slot) = self.slot.take() {
+            self.phaser.shared.observers.slot(slot).vacate(self.phase);
+        }
+    }
+}
+
+impl Future for Observation<'_> {
+    type Output = Result<(), Closed>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let shared = &self.phaser.shared;
+        loop {
+            let word = shared.state.load();
+            if let Some(end) = self.end() {
+                self.leave_slot();
+                return Poll::Ready(end);
+            }
+            match self.slot.take() {
+                Some(index) => {
+                    let slot = shared.observers.slot(index);
+                    if slot.hold_again(self.phase, cx.waker(), || self.end().is_some()) {
+                        self.slot = Some(index);
+                        return Poll::Pending;
+                    }
+                }
+                None => {
+                    let (index, slot) = shared.observers.claim(0);
+                    slot.hold(self.phase, cx.waker());
+                    // Who ends the phase after this finds the slot. The second look is for a thread that
+                    // was away for so long that the word came round.
+                    if shared.state.publish(word).is_ok() && self.end().is_none() {
+                        self.slot = Some(index);
+                        return Poll::Pending;
+                    }
+                    slot.vacate(self.phase);
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Observation<'_> {
+    fn drop(&mut self) {
+        self.leave_slot();
+    }
+}

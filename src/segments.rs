@@ -1,0 +1,129 @@
+//! An array that grows while it is shared: segments, allocated on first need, each as long as all
+//! before it together. An element stays where it is until the whole is dropped.
+
+use alloc::boxed::Box;
+use core::{fmt, iter, ptr, slice};
+
+use crate::sync::{AtomicPtr, Ordering, const_fn};
+
+/// The number of elements in the first segment, a power of two. Four under loom, so that models
+/// reach the second.
+const FIRST: usize = if cfg!(loom) { 4 } else { 8 };
+
+/// Enough for 2^32 elements.
+const SEGMENTS: usize = 33 - FIRST.ilog2() as usize;
+
+/// The first index of segment `k`.
+const fn start(k: usize) -> usize {
+    if k == 0 { 0 } else { FIRST << (k - 1) }
+}
+
+const fn len(k: usize) -> usize {
+    if k == 0 { FIRST } else { FIRST << (k - 1) }
+}
+
+/// Elements that are shared and made on first need.
+pub(crate) struct Segments<T: Send + Sync> {
+    /// Pointers to the first element of each segment; null from the first that does not exist.
+    segments: [AtomicPtr<T>; SEGMENTS],
+}
+
+impl<T: Default + Send + Sync> Segments<T> {
+    const_fn! {
+        /// No segment, no allocation.
+        pub(crate) const fn new() -> Self {
+            #[cfg(not(loom))]
+            let segments = [const { AtomicPtr::new(ptr::null_mut()) }; SEGMENTS];
+            #[cfg(loom)]
+            let segments = core::array::from_fn(|_| AtomicPtr::new(ptr::null_mut()));
+            Self { segments }
+        }
+    }
+
+    /// The first element from `hint` on, and then around, for which `claim` returns true, with its
+    /// index. Grows until there is one.
+    #[cold]
+    pub(crate) fn claim(&self, hint: usize, claim: impl Fn(&T) -> bool) -> (usize, &T) {
+        let mut first = hint;
+        loop {
+            let found = iter::successors(Some(first), |index| index.checked_add(1))
+                .map_while(|index| Some((index, self.get(index)?)))
+                .chain(self.iter().enumerate().take(first))
+                .find(|(_, element)| claim(element));
+            if let Some(found) = found {
+                return found;
+            }
+            first = self.grow();
+        }
+    }
+
+    pub(crate) fn get(&self, index: usize) -> Option<&T> {
+        let k = (index | (FIRST - 1)).ilog2() as usize - (FIRST - 1).ilog2() as usize;
+        self.segment(k)?.get(index - start(k))
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        (0..SEGMENTS).map_while(|k| self.segment(k)).flatten()
+    }
+
+    /// From the last to the first.
+    pub(crate) fn iter_backwards(&self) -> impl Iterator<Item = &T> {
+        let segments = (0..SEGMENTS).rev().filter_map(|k| self.segment(k));
+        segments.flat_map(|segment| segment.iter().rev())
+    }
+
+    /// Segment `k`, if there is one.
+    fn segment(&self, k: usize) -> Option<&[T]> {
+        // Ordering: acquire, with the release in `grow`.
+        let first = self.segments.get(k)?.load(Ordering::Acquire);
+        if first.is_null() {
+            return None;
+        }
+        // SAFETY: `grow` put a boxed slice of `len(k)` elements there, which only `drop` takes away;
+        // elements are touched by shared reference alone.
+        Some(unsafe { slice::from_raw_parts(first, len(k)) })
+    }
+
+    /// Adds a segment after the last and returns the index of its first element.
+    fn grow(&self) -> usize {
+        let k = self.segments.iter().position(|segment| {
+            // Ordering: none. The compare-and-swap below decides.
+            segment.load(Ordering::Relaxed).is_null()
+        });
+        let k = k.expect("at most 2^32 waiters at once");
+        let elements: Box<[T]> = iter::repeat_with(T::default).take(len(k)).collect();
+        let first = Box::into_raw(elements).cast::<T>();
+        // Ordering: release, with the acquire in `segment`. On failure none: nothing is read
+        // through the other's pointer before `segment` loads it again.
+        if self.segments[k]
+            .compare_exchange(ptr::null_mut(), first, Ordering::Release, Ordering::Relaxed)
+            .is_err()
+        {
+            // SAFETY: `first` is the slice of `len(k)` elements boxed above; nobody else has seen it.
+            drop(unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(first, len(k))) });
+        }
+        start(k)
+    }
+}
+
+impl<T: Send + Sync> Drop for Segments<T> {
+    fn drop(&mut self) {
+        for (k, segment) in self.segments.iter().enumerate() {
+            // Ordering: none. The array is this thread's alone.
+            let first = segment.load(Ordering::Relaxed);
+            if !first.is_null() {
+                // SAFETY: `grow` boxed this slice of `len(k)` elements and put it there once. With
+                // `&mut self`, no reference into it is left.
+                drop(unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(first, len(k))) });
+            }
+        }
+    }
+}
+
+impl<T: Default + Send + Sync> fmt::Debug for Segments<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Segments")
+            .field("elements", &self.iter().count())
+            .finish()
+    }
+}
