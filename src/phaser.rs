@@ -10,7 +10,7 @@ mod state;
 use alloc::{sync::Arc, vec::Vec};
 #[cfg(feature = "std")]
 use core::sync::atomic::AtomicBool;
-use core::{error::Error, fmt, ops::Range, panic::RefUnwindSafe};
+use core::{error::Error, fmt, panic::RefUnwindSafe};
 
 #[cfg(feature = "std")]
 pub use self::blocking::PhaserWaitError;
@@ -286,8 +286,8 @@ impl Phaser {
     /// has nobody left to wake.
     pub fn close(&self) {
         if let Some(phase) = self.shared.state.close() {
-            let _observers = Finally(|| self.shared.observers.release_from(phase));
-            self.shared.seats.wake(phase);
+            let _observers = Finally(|| self.shared.observers.release_all(phase..u64::MAX));
+            self.shared.seats.wake(phase..phase + 1);
         }
     }
 
@@ -348,27 +348,26 @@ impl Shared {
         self.close_on_panic.load(Ordering::Relaxed)
     }
 
-    /// Wakes all who wait for the end of `phase`, which has just been released.
+    /// Wakes all who wait for the end of `phase`, which its leader, the caller, has released.
     fn released(&self, phase: u64) {
         self.state.note_release(phase);
         let _observers = Finally(|| self.observers.release(phase));
-        self.seats.wake(phase);
+        self.seats.release(phase);
     }
 
     /// Wakes all that a departure concerns.
     fn departed(&self, departure: Departure) {
         let Departure {
-            released: Range { start, end },
+            released,
             completed,
         } = departure;
-        let _members = Finally(|| {
-            if let Some(phase) = completed {
-                self.seats.wake(phase);
-            }
-        });
-        for phase in start..end {
-            self.released(phase);
-        }
+        released
+            .clone()
+            .for_each(|phase| self.state.note_release(phase));
+        let _observers = Finally(|| self.observers.release_all(released.clone()));
+        // Nobody waits for a phase that was released without a leader, but someone may have been about to.
+        let ended = released.end.max(completed.map_or(0, |phase| phase + 1));
+        self.seats.wake(released.start..ended);
     }
 }
 
