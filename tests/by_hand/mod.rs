@@ -9,7 +9,7 @@ use core::{
 };
 use std::{sync::Arc, task::Wake};
 
-use atomic_barrier::BarrierWaitResult;
+use atomic_barrier::{BarrierWaitResult, Closed, PhaserWaitResult};
 
 #[derive(Default)]
 struct Wakes(AtomicUsize);
@@ -40,6 +40,7 @@ impl CountingWaker {
     }
 
     /// How many clones somebody holds.
+    #[allow(dead_code, reason = "a phaser keeps clones, so few of its tests ask")]
     pub(crate) fn held(&self) -> usize {
         Arc::strong_count(&self.wakes) - 2
     }
@@ -53,21 +54,40 @@ impl Deref for CountingWaker {
     }
 }
 
-/// What a poll brought, with the number of the generation.
+/// What a poll brought, with the number of the generation or phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Pending,
     Released(u64),
     Led(u64),
+    Refused,
+}
+
+impl From<BarrierWaitResult> for Outcome {
+    fn from(result: BarrierWaitResult) -> Self {
+        match result.is_leader() {
+            true => Outcome::Led(result.generation()),
+            false => Outcome::Released(result.generation()),
+        }
+    }
+}
+
+impl From<Result<PhaserWaitResult, Closed>> for Outcome {
+    fn from(result: Result<PhaserWaitResult, Closed>) -> Self {
+        match result {
+            Ok(result) if result.is_leader() => Outcome::Led(result.phase()),
+            Ok(result) => Outcome::Released(result.phase()),
+            Err(Closed) => Outcome::Refused,
+        }
+    }
 }
 
 pub(crate) fn poll<F>(wait: &mut F, waker: &Waker) -> Outcome
 where
-    F: Future<Output = BarrierWaitResult> + Unpin,
+    F: Future<Output: Into<Outcome>> + Unpin,
 {
     match Pin::new(wait).poll(&mut Context::from_waker(waker)) {
         Poll::Pending => Outcome::Pending,
-        Poll::Ready(result) if result.is_leader() => Outcome::Led(result.generation()),
-        Poll::Ready(result) => Outcome::Released(result.generation()),
+        Poll::Ready(result) => result.into(),
     }
 }
