@@ -2,6 +2,7 @@
 #![cfg(feature = "std")]
 
 mod by_hand;
+mod waker_that;
 
 use core::{
     alloc::{GlobalAlloc, Layout},
@@ -18,7 +19,6 @@ use std::{
     alloc::System,
     panic::catch_unwind,
     sync::{Arc, mpsc},
-    task::Wake,
     thread::{self, ThreadId},
     time::Instant,
 };
@@ -26,6 +26,7 @@ use std::{
 use atomic_barrier::{Barrier, BarrierWaitResult, Leader, WaitTimeoutError};
 
 use by_hand::{CountingWaker, Outcome::*, poll};
+use waker_that::waker_that;
 
 fn counts(barrier: &Barrier) -> (usize, u64) {
     (barrier.arrived(), barrier.generation())
@@ -43,18 +44,6 @@ fn try_to_lead(barrier: &Barrier) -> Option<Leader<'_>> {
         Poll::Ready(leader) => leader,
         Poll::Pending => None,
     }
-}
-
-fn waker_that(on_wake: impl Fn() + Send + Sync + 'static) -> Waker {
-    struct OnWake<F>(F);
-
-    impl<F: Fn() + Send + Sync> Wake for OnWake<F> {
-        fn wake(self: Arc<Self>) {
-            (self.0)();
-        }
-    }
-
-    Arc::new(OnWake(on_wake)).into()
 }
 
 /// Every generation from 0 has `n` of these results, of which one is the leader's.

@@ -2,16 +2,10 @@
 
 mod by_hand;
 mod clone_hook;
+mod counting_allocator;
 
-use core::{
-    alloc::{GlobalAlloc, Layout},
-    cell::Cell,
-    mem,
-    panic::AssertUnwindSafe,
-    task::Waker,
-};
+use core::{mem, panic::AssertUnwindSafe, task::Waker};
 use std::{
-    alloc::System,
     panic::{catch_unwind, resume_unwind},
     sync::Arc,
     task::Wake,
@@ -21,46 +15,7 @@ use atomic_barrier::{Barrier, Wait};
 
 use by_hand::{CountingWaker, Outcome::*, poll};
 use clone_hook::unclonable_waker;
-
-/// The system's allocator, counting for each thread, so that tests do not see each other.
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
-    static LIVE_BYTES: Cell<isize> = const { Cell::new(0) };
-}
-
-// SAFETY: hands every call on to `System`. Counting allocates nothing: the cells need neither a
-// lazy start nor a destructor.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        LIVE_BYTES.set(LIVE_BYTES.get() + layout.size() as isize);
-        // SAFETY: the caller's promise is the one that `System` asks for.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        LIVE_BYTES.set(LIVE_BYTES.get() - layout.size() as isize);
-        // SAFETY: as above, and every pointer given out came from `System`.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-fn allocations_in(f: impl FnOnce()) -> usize {
-    let before = ALLOCATIONS.get();
-    f();
-    ALLOCATIONS.get() - before
-}
-
-fn live_bytes_after(f: impl FnOnce()) -> isize {
-    let before = LIVE_BYTES.get();
-    f();
-    LIVE_BYTES.get() - before
-}
+use counting_allocator::{ALLOCATIONS, allocations_in, live_bytes_after};
 
 /// One generation, into and out of a vector that has room.
 fn generation<'a>(barrier: &'a Barrier, waits: &mut Vec<Wait<'a>>, waker: &Waker) {

@@ -1,8 +1,12 @@
 //! What the types promise beside their behaviour: auto traits, size, `const`, `Debug`, limits.
 
+use atomic_barrier::{
+    Arrival, Barrier, BarrierWaitResult, Closed, Leader, Observation, OwnedWait, Participant,
+    Phaser, PhaserLeader, PhaserWait, PhaserWaitLeader, PhaserWaitResult, RegisterError, Wait,
+    WaitLeader,
+};
 #[cfg(feature = "std")]
-use atomic_barrier::WaitTimeoutError;
-use atomic_barrier::{Arrival, Barrier, BarrierWaitResult, Leader, OwnedWait, Wait, WaitLeader};
+use atomic_barrier::{PhaserWaitError, WaitTimeoutError};
 use core::{
     fmt::Debug,
     future::Future,
@@ -36,12 +40,33 @@ const _: () = {
     future::<WaitLeader<'static>, Option<Leader<'static>>>();
     auto::<Leader<'static>>();
     assert!(size_of::<Leader<'static>>() <= 40);
+
+    auto::<Phaser>();
+    assert!(size_of::<Phaser>() == size_of::<usize>());
+    auto::<Participant>();
+    assert!(size_of::<Participant>() <= 40);
+    auto::<PhaserWaitResult>();
+    value::<PhaserWaitResult>();
+    // These borrow their member for themselves, and so are not unwind safe.
+    const fn borrows<T: Debug + Send + Sync + Unpin + RefUnwindSafe>() {}
+    borrows::<PhaserWait<'static>>();
+    future::<PhaserWait<'static>, Result<PhaserWaitResult, Closed>>();
+    borrows::<PhaserWaitLeader<'static>>();
+    future::<PhaserWaitLeader<'static>, Result<Option<PhaserLeader<'static>>, Closed>>();
+    borrows::<PhaserLeader<'static>>();
+    assert!(size_of::<PhaserLeader<'static>>() <= 40);
+    auto::<Observation<'static>>();
+    future::<Observation<'static>, Result<(), Closed>>();
+    const fn error<T: core::error::Error + Copy + Eq + Send + Sync + Unpin + 'static>() {}
+    error::<Closed>();
+    error::<RegisterError>();
 };
 
 #[cfg(feature = "std")]
 const _: () = {
     const fn error<T: core::error::Error + Copy + Eq + Send + Sync + Unpin + 'static>() {}
     error::<WaitTimeoutError>();
+    error::<PhaserWaitError>();
     assert!(size_of::<WaitTimeoutError>() == 0);
 };
 

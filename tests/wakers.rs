@@ -2,6 +2,7 @@
 
 mod by_hand;
 mod clone_hook;
+mod waker_that;
 
 use core::{
     panic::AssertUnwindSafe,
@@ -18,6 +19,7 @@ use atomic_barrier::{Barrier, Wait};
 
 use by_hand::{CountingWaker, Outcome, Outcome::*, poll};
 use clone_hook::{hooked_waker, unclonable_waker};
+use waker_that::waker_that;
 
 /// A wait that a waker may poll or drop.
 type Shared = Arc<Mutex<Option<Wait<'static>>>>;
@@ -28,19 +30,6 @@ fn shared(barrier: &'static Barrier) -> Shared {
 
 fn poll_shared(wait: &Shared, waker: &Waker) -> Outcome {
     poll(wait.lock().unwrap().as_mut().unwrap(), waker)
-}
-
-/// A waker that runs a function when it is woken.
-fn waker_that(on_wake: impl Fn() + Send + Sync + 'static) -> Waker {
-    struct OnWake<F>(F);
-
-    impl<F: Fn() + Send + Sync> Wake for OnWake<F> {
-        fn wake(self: Arc<Self>) {
-            (self.0)();
-        }
-    }
-
-    Arc::new(OnWake(on_wake)).into()
 }
 
 /// A waker that runs a function when the last of its clones is dropped.
