@@ -2,6 +2,7 @@
 
 use atomic_barrier::{Participant, Phaser};
 
+#[allow(dead_code, reason = "some tests make them as they go")]
 pub(crate) fn members<const N: usize>() -> (Phaser, [Participant; N]) {
     let phaser = Phaser::new();
     let members = [(); N].map(|()| phaser.register().unwrap());
