@@ -6,7 +6,7 @@
 //! cargo run --example fan_in
 //! cargo run --example fan_in -- --barrier tokio --deadline 500
 //! cargo run --example fan_in -- --barrier atomic --deadline 500
-//! cargo run --example fan_in -- path/to/text --partitions 100 --cancel 0.7 --seed 3
+//! cargo run --example fan_in -- path/to/text --partitions 100 --cancel 0.7 --seed 1
 //! ```
 
 use std::{
@@ -61,7 +61,7 @@ struct Options {
     cancel: f64,
 
     /// Decides which partitions are cancelled, and when
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 2)]
     seed: u64,
 
     /// How long all may take, in milliseconds
@@ -180,11 +180,8 @@ async fn answers(
     deadline: Duration,
 ) -> Result<Vec<Option<Answer>>> {
     let mut tasks = JoinSet::new();
-    for (number, place) in meeting
-        .places(query.partitions.len())?
-        .into_iter()
-        .enumerate()
-    {
+    let places = meeting.places(query.partitions.len())?;
+    for (number, place) in places.into_iter().enumerate() {
         let polls = query.partitions[number].polls();
         let join = query.clone().join(number, place);
         tasks.spawn(async move { (number, limited(join, polls).await) });
