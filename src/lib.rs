@@ -107,12 +107,15 @@ pub use sync::weak::{fail_weak_cas_after, weak_cas_has_failed};
 /// Longer reading, for the rendered documentation and its tests alone.
 #[cfg(all(feature = "std", any(doc, doctest)))]
 pub mod docs {
+    // No files stand beside a rendered page. Of two definitions of a picture the first counts.
+    #[doc = include_str!("../docs/pictures.md")]
     #[doc = include_str!("../docs/design.md")]
     pub mod design {}
 
     #[doc = include_str!("../docs/verification.md")]
     pub mod verification {}
 
+    #[doc = include_str!("../docs/pictures.md")]
     #[doc = include_str!("../docs/performance.md")]
     pub mod performance {}
 
