@@ -57,9 +57,9 @@
 //! # How fast it is
 //!
 //! On the machine that [`docs::performance`] describes, a crossing takes 27 to 54 ns a task where all
-//! tasks share a thread, and 64 to 122 ns on two workers: 2.6 times as fast as tokio's barrier on the
-//! one, 2.7 times on the other (geometric means over 2 to 4096 tasks). That page also has the barriers
-//! of other crates, one of which is often as fast or faster. On your machine:
+//! tasks share a thread: 2.6 times as fast as tokio's barrier (geometric mean over 2 to 4096 tasks). On
+//! two workers, where runs differ more, it is 2 to 2.7 times as fast. That page also has the barriers of
+//! other crates, one of which is often as fast or faster. On your machine:
 //!
 //! ```sh
 //! cargo bench --bench ratios -- --quick
