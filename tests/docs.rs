@@ -5,6 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// What makes `docs/pictures.md` anew.
+const COMMAND: &str = "UPDATE_PICTURES=1 cargo test --test docs";
+
 fn docs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")
 }
@@ -31,13 +34,11 @@ fn the_rendered_pages_carry_the_pictures_of_the_repository() {
         .collect();
     pictures.sort();
     assert!(!pictures.is_empty());
-    let definitions: String = pictures
-        .iter()
-        .map(|file| {
-            let name = file.file_stem().unwrap().to_str().unwrap();
-            definition(name, &fs::read_to_string(file).unwrap())
-        })
-        .collect();
+    let mut definitions = format!("<!-- Made by `{COMMAND}`. -->\n");
+    for file in pictures {
+        let name = file.file_stem().unwrap().to_str().unwrap();
+        definitions += &definition(name, &fs::read_to_string(&file).unwrap());
+    }
 
     let carried = docs().join("pictures.md");
     if env::var_os("UPDATE_PICTURES").is_some() {
@@ -45,7 +46,7 @@ fn the_rendered_pages_carry_the_pictures_of_the_repository() {
     }
     assert!(
         fs::read_to_string(&carried).unwrap() == definitions,
-        "docs/pictures.md is older than the pictures: run `UPDATE_PICTURES=1 cargo test --test docs`"
+        "docs/pictures.md is older than the pictures: run `{COMMAND}`"
     );
 }
 
