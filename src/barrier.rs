@@ -237,6 +237,13 @@ impl Barrier {
     }
 
     /// The number of parties that make a generation: what [`new`](Self::new) was given, at least 1.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let barrier = atomic_barrier::Barrier::new(3);
+    /// assert_eq!(barrier.parties(), 3);
+    /// ```
     pub fn parties(&self) -> usize {
         self.state.parties()
     }
@@ -246,6 +253,14 @@ impl Barrier {
     ///
     /// The number may be old by the time it is looked at, and it orders nothing: it is for
     /// displays and for tests that hold the other parties still.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let barrier = atomic_barrier::Barrier::new(3);
+    /// let _first = barrier.arrive();
+    /// assert_eq!(barrier.arrived(), 1);
+    /// ```
     pub fn arrived(&self) -> usize {
         self.state.arrived_of(self.state.load()) as usize
     }
@@ -254,6 +269,16 @@ impl Barrier {
     ///
     /// It never falls. A caller that reads `g + 1` or more sees all that the parties of generation
     /// `g` did before they arrived.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let barrier = atomic_barrier::Barrier::new(2);
+    /// let _first = barrier.arrive();
+    /// assert_eq!(barrier.generation(), 0);
+    /// let _last = barrier.arrive();
+    /// assert_eq!(barrier.generation(), 1);
+    /// ```
     pub fn generation(&self) -> u64 {
         self.state.generation()
     }
@@ -272,6 +297,26 @@ impl fmt::Debug for Barrier {
 
 /// The future of [`Barrier::wait`]. Dropping it takes its arrival back, unless its generation is
 /// complete.
+///
+/// # Examples
+///
+/// It can be awaited by reference, which keeps its arrival over several attempts:
+///
+/// ```
+/// use std::time::Duration;
+/// use atomic_barrier::{Barrier, Wait};
+/// use tokio::time::timeout;
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() {
+/// let barrier = Barrier::new(2);
+/// let mut wait: Wait<'_> = barrier.wait();
+/// assert!(timeout(Duration::from_secs(1), &mut wait).await.is_err());
+/// assert_eq!(barrier.arrived(), 1);
+/// drop(wait);
+/// assert_eq!(barrier.arrived(), 0);
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "a wait arrives when it is first polled, and is taken back when it is dropped"]
 pub struct Wait<'a> {
@@ -297,6 +342,34 @@ impl Drop for Wait<'_> {
 
 /// The future of [`Barrier::wait_owned`]. Dropping it takes its arrival back, unless its generation
 /// is complete.
+///
+/// # Examples
+///
+/// It borrows nothing, so a struct can keep it:
+///
+/// ```
+/// use std::sync::Arc;
+/// use atomic_barrier::{Barrier, OwnedWait};
+///
+/// struct Member {
+///     name: &'static str,
+///     all_here: OwnedWait,
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let barrier = Arc::new(Barrier::new(2));
+/// let members = ["ann", "bob"].map(|name| Member {
+///     name,
+///     all_here: barrier.clone().wait_owned(),
+/// });
+/// let [ann, bob] = members.map(|member| async move {
+///     let result = member.all_here.await;
+///     (member.name, result.is_leader())
+/// });
+/// assert_eq!(tokio::join!(ann, bob), (("ann", false), ("bob", true)));
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "a wait arrives when it is first polled, and is taken back when it is dropped"]
 pub struct OwnedWait {
@@ -320,6 +393,22 @@ impl Drop for OwnedWait {
 }
 
 /// An arrival made by [`Barrier::arrive`], and the future of its generation's end.
+///
+/// # Examples
+///
+/// Dropping it, where nobody waits for the end, leaves the arrival counted:
+///
+/// ```
+/// use atomic_barrier::{Arrival, Barrier};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let barrier = Barrier::new(2);
+/// let arrival: Arrival<'_> = barrier.arrive();
+/// drop(arrival);
+/// assert!(barrier.wait().await.is_leader());
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "the arrival counts, but nothing is known about the others until it is awaited"]
 pub struct Arrival<'a> {
@@ -365,12 +454,35 @@ pub struct BarrierWaitResult {
 
 impl BarrierWaitResult {
     /// Whether this wait was the last to arrive. One in each generation is.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # let barrier = atomic_barrier::Barrier::new(1);
+    /// if barrier.wait().await.is_leader() {
+    ///     println!("everyone is here");
+    /// }
+    /// # }
+    /// ```
     #[must_use]
     pub fn is_leader(&self) -> bool {
         self.leader
     }
 
     /// The number, from 0, of the generation that this wait completed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let barrier = atomic_barrier::Barrier::new(1);
+    /// assert_eq!(barrier.wait().await.generation(), 0);
+    /// assert_eq!(barrier.wait().await.generation(), 1);
+    /// # }
+    /// ```
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.generation
