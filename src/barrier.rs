@@ -18,7 +18,12 @@ use core::{
 pub use self::blocking::WaitTimeoutError;
 pub use self::leader::{Leader, WaitLeader};
 use self::waiter::{Lead, Waiter};
-use crate::{slab::Slab, state::State, sync::const_fn};
+use crate::{
+    slab::Slab,
+    state::State,
+    sync::const_fn,
+    trace::{AsyncOp, Numbers, Resource, Scope},
+};
 
 /// A meeting point for `n` tasks, usable over and over again.
 ///
@@ -67,6 +72,7 @@ use crate::{slab::Slab, state::State, sync::const_fn};
 pub struct Barrier {
     state: State,
     slab: Slab,
+    resource: Resource,
 }
 
 // The slab's cells hold wakers, which need not be unwind safe. No panic leaves a barrier in a
@@ -90,10 +96,12 @@ impl Barrier {
         /// assert_eq!(Barrier::new(0).parties(), 1);
         /// ```
         #[must_use]
+        #[cfg_attr(feature = "tracing", track_caller)]
         pub const fn new(n: usize) -> Barrier {
             Barrier {
                 state: State::new(n),
                 slab: Slab::new(),
+                resource: Resource::new("Barrier"),
             }
         }
     }
@@ -163,6 +171,7 @@ impl Barrier {
         Wait {
             barrier: self,
             waiter: Waiter::new(),
+            op: AsyncOp::new(),
         }
     }
 
@@ -190,6 +199,7 @@ impl Barrier {
         OwnedWait {
             barrier: self,
             waiter: Waiter::new(),
+            op: AsyncOp::new(),
         }
     }
 
@@ -231,10 +241,15 @@ impl Barrier {
     /// counted. A panic out of the `Waker::wake` of one of the others may leave through this call.
     pub fn arrive(&self) -> Arrival<'_> {
         let mut waiter = Waiter::new();
-        waiter.arrive(self);
+        let mut op = AsyncOp::new();
+        {
+            let _scope = self.enter(&mut op, "Barrier::arrive");
+            waiter.arrive(self);
+        }
         Arrival {
             barrier: self,
             waiter,
+            op,
         }
     }
 
@@ -259,15 +274,28 @@ impl Barrier {
     pub fn generation(&self) -> u64 {
         self.state.generation()
     }
+
+    fn numbers(&self) -> Numbers {
+        let word = self.state.load();
+        Numbers {
+            parties: self.state.parties() as u64,
+            arrived: self.state.arrived_of(word),
+            generation: self.state.generation_of(word),
+        }
+    }
+
+    fn enter<'a>(&'a self, op: &'a mut AsyncOp, source: &'static str) -> Scope<'a> {
+        op.enter(source, &self.resource, || self.numbers())
+    }
 }
 
 impl fmt::Debug for Barrier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let word = self.state.load();
+        let numbers = self.numbers();
         f.debug_struct("Barrier")
-            .field("parties", &self.parties())
-            .field("arrived", &self.state.arrived_of(word))
-            .field("generation", &self.state.generation_of(word))
+            .field("parties", &numbers.parties)
+            .field("arrived", &numbers.arrived)
+            .field("generation", &numbers.generation)
             .finish()
     }
 }
@@ -279,15 +307,19 @@ impl fmt::Debug for Barrier {
 pub struct Wait<'a> {
     barrier: &'a Barrier,
     waiter: Waiter,
+    op: AsyncOp,
 }
 
 impl Future for Wait<'_> {
     type Output = BarrierWaitResult;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<BarrierWaitResult> {
-        let barrier = self.barrier;
-        self.waiter
-            .poll_or_withdraw(barrier, cx.waker(), Lead::Release)
+        let this = &mut *self;
+        let scope = this.barrier.enter(&mut this.op, "Barrier::wait");
+        scope.polled(
+            this.waiter
+                .poll_or_withdraw(this.barrier, cx.waker(), Lead::Release),
+        )
     }
 }
 
@@ -304,14 +336,19 @@ impl Drop for Wait<'_> {
 pub struct OwnedWait {
     barrier: Arc<Barrier>,
     waiter: Waiter,
+    op: AsyncOp,
 }
 
 impl Future for OwnedWait {
     type Output = BarrierWaitResult;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<BarrierWaitResult> {
-        let OwnedWait { barrier, waiter } = self.get_mut();
-        waiter.poll_or_withdraw(barrier, cx.waker(), Lead::Release)
+        let this = self.get_mut();
+        let scope = this.barrier.enter(&mut this.op, "Barrier::wait_owned");
+        scope.polled(
+            this.waiter
+                .poll_or_withdraw(&this.barrier, cx.waker(), Lead::Release),
+        )
     }
 }
 
@@ -327,14 +364,16 @@ impl Drop for OwnedWait {
 pub struct Arrival<'a> {
     barrier: &'a Barrier,
     waiter: Waiter,
+    op: AsyncOp,
 }
 
 impl Future for Arrival<'_> {
     type Output = BarrierWaitResult;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<BarrierWaitResult> {
-        let barrier = self.barrier;
-        self.waiter.poll(barrier, cx.waker(), Lead::Release)
+        let this = &mut *self;
+        let scope = this.barrier.enter(&mut this.op, "Barrier::arrive");
+        scope.polled(this.waiter.poll(this.barrier, cx.waker(), Lead::Release))
     }
 }
 

@@ -96,6 +96,7 @@ mod barrier;
 mod slab;
 mod state;
 mod sync;
+mod trace;
 
 #[cfg(feature = "std")]
 pub use barrier::WaitTimeoutError;

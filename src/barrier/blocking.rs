@@ -14,7 +14,10 @@ use super::{
     Barrier, BarrierWaitResult,
     waiter::{Lead, Waiter},
 };
-use crate::sync::{Backoff, Parker, Unparker, thread_local};
+use crate::{
+    sync::{Backoff, Parker, Unparker, thread_local},
+    trace::AsyncOp,
+};
 
 impl Barrier {
     /// Blocks this thread until `n` parties have arrived, of which it is one.
@@ -79,8 +82,13 @@ impl Barrier {
     }
 
     fn block(&self, mut deadline: Option<Instant>) -> Result<BarrierWaitResult, WaitTimeoutError> {
+        const SOURCE: &str = "Barrier::wait_blocking";
         let mut waiter = Waiter::new();
-        waiter.arrive(self);
+        let mut op = AsyncOp::new();
+        {
+            let _scope = self.enter(&mut op, SOURCE);
+            waiter.arrive(self);
+        }
 
         let backoff = Backoff::new();
         while waiter.is_held_up(self) && !backoff.is_completed() {
@@ -89,7 +97,9 @@ impl Barrier {
 
         let bed = Bed::take();
         let result = loop {
-            if let Poll::Ready(result) = waiter.poll(self, &bed.waker, Lead::Release) {
+            let scope = self.enter(&mut op, SOURCE);
+            let poll = scope.polled(waiter.poll(self, &bed.waker, Lead::Release));
+            if let Poll::Ready(result) = poll {
                 break Ok(result);
             }
             match deadline {
