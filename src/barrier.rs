@@ -22,7 +22,7 @@ use crate::{
     slab::Slab,
     state::State,
     sync::const_fn,
-    trace::{AsyncOp, Numbers, Resource, Scope},
+    trace::{AsyncOp, Numbers, Resource},
 };
 
 /// A meeting point for `n` tasks, usable over and over again.
@@ -242,10 +242,7 @@ impl Barrier {
     pub fn arrive(&self) -> Arrival<'_> {
         let mut waiter = Waiter::new();
         let mut op = AsyncOp::new();
-        {
-            let _scope = self.enter(&mut op, "Barrier::arrive");
-            waiter.arrive(self);
-        }
+        self.step(&mut op, "Barrier::arrive", || waiter.arrive(self));
         Arrival {
             barrier: self,
             waiter,
@@ -284,8 +281,21 @@ impl Barrier {
         }
     }
 
-    fn enter<'a>(&'a self, op: &'a mut AsyncOp, source: &'static str) -> Scope<'a> {
-        op.enter(source, &self.resource, || self.numbers())
+    /// Takes a step of a wait, and tells of it.
+    #[inline]
+    fn step<T>(&self, op: &mut AsyncOp, source: &'static str, step: impl FnOnce() -> T) -> T {
+        op.step(source, &self.resource, || self.numbers(), step)
+    }
+
+    /// Polls a wait, and tells of it.
+    #[inline]
+    fn poll<T>(
+        &self,
+        op: &mut AsyncOp,
+        source: &'static str,
+        poll: impl FnOnce() -> Poll<T>,
+    ) -> Poll<T> {
+        op.poll(source, &self.resource, || self.numbers(), poll)
     }
 }
 
@@ -315,11 +325,10 @@ impl Future for Wait<'_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<BarrierWaitResult> {
         let this = &mut *self;
-        let scope = this.barrier.enter(&mut this.op, "Barrier::wait");
-        scope.polled(
+        this.barrier.poll(&mut this.op, "Barrier::wait", || {
             this.waiter
-                .poll_or_withdraw(this.barrier, cx.waker(), Lead::Release),
-        )
+                .poll_or_withdraw(this.barrier, cx.waker(), Lead::Release)
+        })
     }
 }
 
@@ -344,11 +353,10 @@ impl Future for OwnedWait {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<BarrierWaitResult> {
         let this = self.get_mut();
-        let scope = this.barrier.enter(&mut this.op, "Barrier::wait_owned");
-        scope.polled(
+        this.barrier.poll(&mut this.op, "Barrier::wait_owned", || {
             this.waiter
-                .poll_or_withdraw(&this.barrier, cx.waker(), Lead::Release),
-        )
+                .poll_or_withdraw(&this.barrier, cx.waker(), Lead::Release)
+        })
     }
 }
 
@@ -372,8 +380,9 @@ impl Future for Arrival<'_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<BarrierWaitResult> {
         let this = &mut *self;
-        let scope = this.barrier.enter(&mut this.op, "Barrier::arrive");
-        scope.polled(this.waiter.poll(this.barrier, cx.waker(), Lead::Release))
+        this.barrier.poll(&mut this.op, "Barrier::arrive", || {
+            this.waiter.poll(this.barrier, cx.waker(), Lead::Release)
+        })
     }
 }
 

@@ -5,9 +5,9 @@
 //! reads. A barrier is a *resource*; a wait is an *async op* of it, whose polls are told one by one.
 
 #[cfg(not(all(feature = "tracing", not(any(loom, shuttle)))))]
-pub(crate) use self::silent::{AsyncOp, Resource, Scope};
+pub(crate) use self::silent::{AsyncOp, Resource};
 #[cfg(all(feature = "tracing", not(any(loom, shuttle))))]
-pub(crate) use self::told::{AsyncOp, Resource, Scope};
+pub(crate) use self::told::{AsyncOp, Resource};
 
 /// What is shown of a barrier, all of it from one look at its word.
 #[derive(Debug, PartialEq)]
@@ -26,9 +26,7 @@ mod told {
     };
     use std::sync::OnceLock;
 
-    use tracing::{
-        Level, Span, event_enabled, level_filters::LevelFilter, span::Entered, trace, trace_span,
-    };
+    use tracing::{Level, Span, event_enabled, level_filters::LevelFilter, trace, trace_span};
 
     use super::Numbers;
 
@@ -64,7 +62,7 @@ mod told {
             }
         }
 
-        /// Tells of an arrival, from within the [`Scope`] of the wait that made it.
+        /// Tells of an arrival, from within the [step](AsyncOp::step) that made it.
         #[inline]
         pub(crate) fn arrived(&self, numbers: impl Fn() -> Numbers) {
             if is_told() {
@@ -176,23 +174,55 @@ mod told {
             Self(None)
         }
 
-        /// Enters the wait that was made by the method `source`. What the resource tells before
-        /// the scope ends is told as this wait's.
+        /// Takes a step of the wait that was made by the method `source`. What the resource tells
+        /// meanwhile is told as this wait's.
         #[inline]
-        pub(crate) fn enter<'a>(
-            &'a mut self,
+        pub(crate) fn step<T>(
+            &mut self,
             source: &'static str,
-            resource: &'a Resource,
+            resource: &Resource,
             numbers: impl Fn() -> Numbers,
-        ) -> Scope<'a> {
-            Scope(is_told().then(|| self.enter_spans(source, resource.span(numbers))))
+            step: impl FnOnce() -> T,
+        ) -> T {
+            if !is_told() {
+                return step();
+            }
+            self.step_in_spans(source, resource.span(numbers), step)
+        }
+
+        /// [`step`](Self::step), for one that is a poll, and what that brings is told.
+        #[inline]
+        pub(crate) fn poll<T>(
+            &mut self,
+            source: &'static str,
+            resource: &Resource,
+            numbers: impl Fn() -> Numbers,
+            poll: impl FnOnce() -> Poll<T>,
+        ) -> Poll<T> {
+            if !is_told() {
+                return poll();
+            }
+            self.step_in_spans(source, resource.span(numbers), || {
+                let poll = poll();
+                trace!(
+                    target: "runtime::resource::poll_op",
+                    op_name = "poll",
+                    is_ready = poll.is_ready(),
+                );
+                poll
+            })
         }
 
         #[cold]
         #[inline(never)]
-        fn enter_spans<'a>(&'a mut self, source: &'static str, resource: &'a Span) -> Spoken<'a> {
+        fn step_in_spans<T>(
+            &mut self,
+            source: &'static str,
+            resource: &Span,
+            step: impl FnOnce() -> T,
+        ) -> T {
             // The console takes what encloses a span from where it is opened.
-            let resource = resource.enter();
+            let _in_resource = resource.enter();
             let Spans { op, poll } = &**self.0.get_or_insert_with(|| {
                 let op = trace_span!(
                     "runtime.resource.async_op",
@@ -202,47 +232,31 @@ mod told {
                 let poll = op.in_scope(|| trace_span!("runtime.resource.async_op.poll"));
                 Box::new(Spans { op, poll })
             });
-            let op = op.enter();
-            Spoken {
-                _poll: poll.enter(),
-                _op: op,
-                _resource: resource,
-            }
+            let _in_op = op.enter();
+            let _in_poll = poll.enter();
+            step()
         }
     }
 
-    /// The time that a wait spends in one of its steps.
-    #[must_use = "what is told is told as the wait's until this is dropped"]
-    pub(crate) struct Scope<'a>(Option<Spoken<'a>>);
-
-    /// Left from the innermost outwards.
-    struct Spoken<'a> {
-        _poll: Entered<'a>,
-        _op: Entered<'a>,
-        _resource: Entered<'a>,
-    }
-
-    impl Scope<'_> {
-        /// Tells what a poll brought.
+    impl Drop for AsyncOp {
         #[inline]
-        pub(crate) fn polled<T>(self, poll: Poll<T>) -> Poll<T> {
-            if self.0.is_some() {
-                tell_poll(poll.is_ready());
+        fn drop(&mut self) {
+            if let Some(spans) = self.0.take() {
+                close(spans);
             }
-            poll
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn tell_poll(is_ready: bool) {
-        trace!(target: "runtime::resource::poll_op", op_name = "poll", is_ready);
+    fn close(spans: Box<Spans>) {
+        drop(spans);
     }
 }
 
 #[cfg(not(all(feature = "tracing", not(any(loom, shuttle)))))]
 mod silent {
-    use core::{marker::PhantomData, task::Poll};
+    use core::task::Poll;
 
     use super::Numbers;
 
@@ -272,22 +286,25 @@ mod silent {
         }
 
         #[inline(always)]
-        pub(crate) fn enter<'a>(
-            &'a mut self,
+        pub(crate) fn step<T>(
+            &mut self,
             _source: &'static str,
-            _resource: &'a Resource,
+            _resource: &Resource,
             _numbers: impl Fn() -> Numbers,
-        ) -> Scope<'a> {
-            Scope(PhantomData)
+            step: impl FnOnce() -> T,
+        ) -> T {
+            step()
         }
-    }
 
-    pub(crate) struct Scope<'a>(PhantomData<&'a ()>);
-
-    impl Scope<'_> {
         #[inline(always)]
-        pub(crate) fn polled<T>(self, poll: Poll<T>) -> Poll<T> {
-            poll
+        pub(crate) fn poll<T>(
+            &mut self,
+            _source: &'static str,
+            _resource: &Resource,
+            _numbers: impl Fn() -> Numbers,
+            poll: impl FnOnce() -> Poll<T>,
+        ) -> Poll<T> {
+            poll()
         }
     }
 }

@@ -85,10 +85,7 @@ impl Barrier {
         const SOURCE: &str = "Barrier::wait_blocking";
         let mut waiter = Waiter::new();
         let mut op = AsyncOp::new();
-        {
-            let _scope = self.enter(&mut op, SOURCE);
-            waiter.arrive(self);
-        }
+        self.step(&mut op, SOURCE, || waiter.arrive(self));
 
         let backoff = Backoff::new();
         while waiter.is_held_up(self) && !backoff.is_completed() {
@@ -97,8 +94,9 @@ impl Barrier {
 
         let bed = Bed::take();
         let result = loop {
-            let scope = self.enter(&mut op, SOURCE);
-            let poll = scope.polled(waiter.poll(self, &bed.waker, Lead::Release));
+            let poll = self.poll(&mut op, SOURCE, || {
+                waiter.poll(self, &bed.waker, Lead::Release)
+            });
             if let Poll::Ready(result) = poll {
                 break Ok(result);
             }

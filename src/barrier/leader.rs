@@ -92,18 +92,16 @@ impl<'a> Future for WaitLeader<'a> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let scope = this.barrier.enter(&mut this.op, "Barrier::wait_leader");
-        scope
-            .polled(
-                this.waiter
-                    .poll_or_withdraw(this.barrier, cx.waker(), Lead::Hold),
-            )
-            .map(|result| {
-                result.is_leader().then(|| Leader {
-                    barrier: this.barrier,
-                    generation: result.generation(),
-                })
+        let poll = this.barrier.poll(&mut this.op, "Barrier::wait_leader", || {
+            this.waiter
+                .poll_or_withdraw(this.barrier, cx.waker(), Lead::Hold)
+        });
+        poll.map(|result| {
+            result.is_leader().then(|| Leader {
+                barrier: this.barrier,
+                generation: result.generation(),
             })
+        })
     }
 }
 
