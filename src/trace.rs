@@ -109,6 +109,7 @@ mod told {
         fn span(&self, numbers: impl Fn() -> Numbers) -> &Span {
             self.span.get_or_init(|| {
                 let span = trace_span!(
+                    target: "atomic_barrier",
                     parent: None,
                     "runtime.resource",
                     concrete_type = self.concrete_type,
@@ -225,11 +226,14 @@ mod told {
             let _in_resource = resource.enter();
             let Spans { op, poll } = &**self.0.get_or_insert_with(|| {
                 let op = trace_span!(
+                    target: "atomic_barrier",
                     "runtime.resource.async_op",
                     source,
                     inherits_child_attrs = false,
                 );
-                let poll = op.in_scope(|| trace_span!("runtime.resource.async_op.poll"));
+                let poll = op.in_scope(
+                    || trace_span!(target: "atomic_barrier", "runtime.resource.async_op.poll"),
+                );
                 Box::new(Spans { op, poll })
             });
             let _in_op = op.enter();
