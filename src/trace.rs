@@ -231,8 +231,11 @@ mod told {
                     source,
                     inherits_child_attrs = false,
                 );
-                let poll = op.in_scope(
-                    || trace_span!(target: "atomic_barrier", "runtime.resource.async_op.poll"),
+                // Not by entering, which the console would count as a poll.
+                let poll = trace_span!(
+                    target: "atomic_barrier",
+                    parent: &op,
+                    "runtime.resource.async_op.poll",
                 );
                 Box::new(Spans { op, poll })
             });
