@@ -89,7 +89,7 @@ mod told {
 
         #[cold]
         #[inline(never)]
-        fn tell(&self, mut generation_moved: bool, numbers: impl Fn() -> Numbers) {
+        fn tell(&self, generation_moved: bool, numbers: impl Fn() -> Numbers) {
             let _in_resource = self.span(&numbers).enter();
             // Threads may come here in another order than they changed the word. So each looks
             // again when it has spoken, and whoever speaks last has said what is.
@@ -102,7 +102,6 @@ mod told {
                 if numbers() == told {
                     return;
                 }
-                generation_moved = true;
             }
         }
 

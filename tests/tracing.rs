@@ -395,12 +395,12 @@ fn a_subscriber_that_does_not_listen_to_traces_is_told_nothing() {
     assert!(transcript.take().is_empty());
 }
 
-/// Stops in the first update that says that one party has arrived, before it is written down.
+/// Stops at the first line that ends like this, before it is written down.
 struct Slow {
     transcript: Transcript,
+    stop_at: Mutex<Option<&'static str>>,
     stopped: mpsc::Sender<()>,
     go_on: Mutex<mpsc::Receiver<()>>,
-    first: AtomicBool,
 }
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Slow {
@@ -410,7 +410,10 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Slow {
 
     fn on_event(&self, event: &Event<'_>, ctx: Context<'_, S>) {
         let fields = Fields::of(|f| event.record(f)).0;
-        if fields == " arrived=1 arrived.op=override" && self.first.swap(false, Relaxed) {
+        let mut stop_at = self.stop_at.lock().unwrap();
+        let stops = stop_at.take_if(|line| fields.ends_with(*line)).is_some();
+        drop(stop_at);
+        if stops {
             self.stopped.send(()).unwrap();
             self.go_on.lock().unwrap().recv().unwrap();
         }
@@ -418,57 +421,64 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Slow {
     }
 }
 
-#[test]
-fn the_last_update_is_true_though_an_older_one_came_late() {
+/// Has one thread arrive and stop when it is about to tell `late`, and the `others` arrive meanwhile.
+/// Whatever was told last must be what is.
+fn late_update(parties: usize, late: &'static str, others: usize) {
     let transcript = Transcript::default();
     let (stopped, has_stopped) = mpsc::channel();
     let (let_go_on, go_on) = mpsc::channel();
     let slow = Slow {
         transcript: transcript.clone(),
+        stop_at: Mutex::new(Some(late)),
         stopped,
         go_on: Mutex::new(go_on),
-        first: AtomicBool::new(true),
     };
     let listener = tracing::Dispatch::new(tracing_subscriber::registry().with(slow));
     let _listening = tracing::dispatcher::set_default(&listener);
-    let barrier = Barrier::new(3);
-
-    for last in ["an arrival", "a release"] {
-        thread::scope(|scope| {
-            let late = scope.spawn(|| {
-                tracing::dispatcher::with_default(&listener, || drop(barrier.arrive()));
-            });
-            let stopped = has_stopped.recv_timeout(Duration::from_secs(60));
-            stopped.expect("the first update says that one party has arrived");
-            drop(barrier.arrive());
-            if last == "a release" {
-                drop(barrier.arrive());
-            }
-            transcript.take();
-            let_go_on.send(()).unwrap();
-            late.join().unwrap();
+    let barrier = Barrier::new(parties);
+    thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            tracing::dispatcher::with_default(&listener, || drop(barrier.arrive()));
         });
-        let told = transcript.take();
-        assert_eq!(told[0], there("resource Barrier::arrive poll", 1));
-        let last_of = |name: &str| {
-            let update = format!("runtime::resource::state_update {name}=");
-            let last = told.iter().rfind(|line| line.contains(&update)).unwrap();
-            last.rsplit_once("update ").unwrap().1
-        };
-        let now = format!("arrived={} arrived.op=override", barrier.arrived());
-        assert_eq!(last_of("arrived"), now, "after {last}");
-        let now = format!("generation={} generation.op=override", barrier.generation());
-        assert_eq!(last_of("generation"), now, "after {last}");
-        // The next time anew.
-        if last == "an arrival" {
+        let stopped = has_stopped.recv_timeout(Duration::from_secs(60));
+        stopped.expect("the thread tells of its arrival");
+        for _ in 0..others {
             drop(barrier.arrive());
-            listener
-                .downcast_ref::<Slow>()
-                .unwrap()
-                .first
-                .store(true, Relaxed);
         }
-    }
+        transcript.take();
+        let_go_on.send(()).unwrap();
+        thread.join().unwrap();
+    });
+    let told = transcript.take();
+    assert!(told[0].ends_with(late));
+    let number_of = |name| {
+        let update = format!("runtime::resource::state_update {name}=");
+        let mut told = told.iter().rev();
+        let last = told.find_map(|line| line.split_once(&update));
+        last.map(|(_, number)| number.split(' ').next().unwrap().parse().unwrap())
+    };
+    assert_eq!(number_of("arrived"), Some(barrier.arrived() as u64));
+    let generation = number_of("generation");
+    assert!(generation.is_none_or(|generation| generation == barrier.generation()));
+}
+
+#[test]
+fn the_last_update_is_true_though_an_older_one_came_late() {
+    late_update(3, "arrived=1 arrived.op=override", 1);
+    // The others release, and tell so.
+    late_update(3, "arrived=1 arrived.op=override", 2);
+    late_update(1, "generation=1 generation.op=override", 1);
+}
+
+#[test]
+fn a_barrier_belongs_to_no_other_span() {
+    let transcript = Transcript::default();
+    let _listening = transcript.listen();
+    let other = tracing::trace_span!(target: "atomic_barrier", "runtime.resource");
+    transcript.take();
+    let (barrier, line) = (Barrier::new(1), line!());
+    other.in_scope(|| assert!(barrier.wait_blocking().is_leader()));
+    assert_eq!(transcript.take()[0], opened(line, 1, 0, 0)[0]);
 }
 
 #[test]
