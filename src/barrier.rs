@@ -16,7 +16,12 @@ use core::{
 
 pub use self::leader::{Leader, WaitLeader};
 use self::waiter::{Lead, Waiter};
-use crate::{slab::Slab, state::State, sync::const_fn};
+use crate::{
+    slab::Slab,
+    state::State,
+    sync::const_fn,
+    trace::{AsyncOp, Numbers, Resource},
+};
 
 /// A meeting point for `n` tasks, usable over and over again.
 ///
@@ -65,6 +70,7 @@ use crate::{slab::Slab, state::State, sync::const_fn};
 pub struct Barrier {
     state: State,
     slab: Slab,
+    resource: Resource,
 }
 
 // The slab's cells hold wakers, which need not be unwind safe. No panic leaves a barrier in a
@@ -88,10 +94,12 @@ impl Barrier {
         /// assert_eq!(Barrier::new(0).parties(), 1);
         /// ```
         #[must_use]
+        #[cfg_attr(feature = "tracing", track_caller)]
         pub const fn new(n: usize) -> Barrier {
             Barrier {
                 state: State::new(n),
                 slab: Slab::new(),
+                resource: Resource::new("Barrier"),
             }
         }
     }
@@ -161,6 +169,7 @@ impl Barrier {
         Wait {
             barrier: self,
             waiter: Waiter::new(),
+            op: AsyncOp::new(),
         }
     }
 
@@ -188,6 +197,7 @@ impl Barrier {
         OwnedWait {
             barrier: self,
             waiter: Waiter::new(),
+            op: AsyncOp::new(),
         }
     }
 
@@ -229,10 +239,12 @@ impl Barrier {
     /// counted. A panic out of the `Waker::wake` of one of the others may leave through this call.
     pub fn arrive(&self) -> Arrival<'_> {
         let mut waiter = Waiter::new();
-        waiter.arrive(self);
+        let mut op = AsyncOp::new();
+        self.step(&mut op, "Barrier::arrive", || waiter.arrive(self));
         Arrival {
             barrier: self,
             waiter,
+            op,
         }
     }
 
@@ -282,15 +294,41 @@ impl Barrier {
     pub fn generation(&self) -> u64 {
         self.state.generation()
     }
+
+    fn numbers(&self) -> Numbers {
+        let word = self.state.load();
+        Numbers {
+            parties: self.state.parties() as u64,
+            arrived: self.state.arrived_of(word),
+            generation: self.state.generation_of(word),
+        }
+    }
+
+    /// Takes a step of a wait, and tells of it.
+    #[inline]
+    fn step<T>(&self, op: &mut AsyncOp, source: &'static str, step: impl FnOnce() -> T) -> T {
+        op.step(source, &self.resource, || self.numbers(), step)
+    }
+
+    /// Polls a wait, and tells of it.
+    #[inline]
+    fn poll<T>(
+        &self,
+        op: &mut AsyncOp,
+        source: &'static str,
+        poll: impl FnOnce() -> Poll<T>,
+    ) -> Poll<T> {
+        op.poll(source, &self.resource, || self.numbers(), poll)
+    }
 }
 
 impl fmt::Debug for Barrier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let word = self.state.load();
+        let numbers = self.numbers();
         f.debug_struct("Barrier")
-            .field("parties", &self.parties())
-            .field("arrived", &self.state.arrived_of(word))
-            .field("generation", &self.state.generation_of(word))
+            .field("parties", &numbers.parties)
+            .field("arrived", &numbers.arrived)
+            .field("generation", &numbers.generation)
             .finish()
     }
 }
@@ -322,15 +360,18 @@ impl fmt::Debug for Barrier {
 pub struct Wait<'a> {
     barrier: &'a Barrier,
     waiter: Waiter,
+    op: AsyncOp,
 }
 
 impl Future for Wait<'_> {
     type Output = BarrierWaitResult;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<BarrierWaitResult> {
-        let barrier = self.barrier;
-        self.waiter
-            .poll_or_withdraw(barrier, cx.waker(), Lead::Release)
+        let this = &mut *self;
+        this.barrier.poll(&mut this.op, "Barrier::wait", || {
+            this.waiter
+                .poll_or_withdraw(this.barrier, cx.waker(), Lead::Release)
+        })
     }
 }
 
@@ -375,14 +416,18 @@ impl Drop for Wait<'_> {
 pub struct OwnedWait {
     barrier: Arc<Barrier>,
     waiter: Waiter,
+    op: AsyncOp,
 }
 
 impl Future for OwnedWait {
     type Output = BarrierWaitResult;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<BarrierWaitResult> {
-        let OwnedWait { barrier, waiter } = self.get_mut();
-        waiter.poll_or_withdraw(barrier, cx.waker(), Lead::Release)
+        let this = self.get_mut();
+        this.barrier.poll(&mut this.op, "Barrier::wait_owned", || {
+            this.waiter
+                .poll_or_withdraw(&this.barrier, cx.waker(), Lead::Release)
+        })
     }
 }
 
@@ -414,14 +459,17 @@ impl Drop for OwnedWait {
 pub struct Arrival<'a> {
     barrier: &'a Barrier,
     waiter: Waiter,
+    op: AsyncOp,
 }
 
 impl Future for Arrival<'_> {
     type Output = BarrierWaitResult;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<BarrierWaitResult> {
-        let barrier = self.barrier;
-        self.waiter.poll(barrier, cx.waker(), Lead::Release)
+        let this = &mut *self;
+        this.barrier.poll(&mut this.op, "Barrier::arrive", || {
+            this.waiter.poll(this.barrier, cx.waker(), Lead::Release)
+        })
     }
 }
 

@@ -71,6 +71,8 @@
 //!   woken. Without it the crate is `no_std` and needs `alloc`; the others are woken all the same, but
 //!   a second panic among them aborts.
 //! - `portable-atomic`: 64-bit atomics for targets that have none.
+//! - `tracing`: barriers and who waits at them show in tokio-console, those in a `static` too. Implies
+//!   `std`. Without it nothing is added; with it and nobody listening, some 2 ns a wait.
 //!
 //! # More
 //!
@@ -78,6 +80,7 @@
 //! - [`docs::design`]: how it works, with a picture of the word and of a slot's life.
 //! - [`docs::verification`]: for each claim made here the test or model that pins it, and what none sees.
 //! - [`docs::performance`]: the figures, and the command for each.
+//! - [`docs::tokio_console`]: how to see barriers, and who waits at them, in tokio-console.
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg), doc(auto_cfg(hide(loom, doc, doctest))))]
 #![cfg_attr(
@@ -114,6 +117,7 @@ mod segments;
 mod slab;
 mod state;
 mod sync;
+mod trace;
 mod wake;
 
 pub use barrier::{Arrival, Barrier, BarrierWaitResult, Leader, OwnedWait, Wait, WaitLeader};
@@ -146,6 +150,9 @@ pub mod docs {
 
     #[doc = include_str!("../docs/migrating.md")]
     pub mod migrating {}
+
+    #[doc = include_str!("../docs/tokio-console.md")]
+    pub mod tokio_console {}
 }
 
 #[cfg(doctest)]

@@ -10,6 +10,7 @@ use super::{
     Barrier,
     waiter::{Lead, Waiter},
 };
+use crate::trace::AsyncOp;
 
 impl Barrier {
     /// Waits until `n` parties have arrived, and makes the last of them a [`Leader`] while all the
@@ -71,6 +72,7 @@ impl Barrier {
         WaitLeader {
             barrier: self,
             waiter: Waiter::new(),
+            op: AsyncOp::new(),
         }
     }
 }
@@ -101,21 +103,24 @@ impl Barrier {
 pub struct WaitLeader<'a> {
     barrier: &'a Barrier,
     waiter: Waiter,
+    op: AsyncOp,
 }
 
 impl<'a> Future for WaitLeader<'a> {
     type Output = Option<Leader<'a>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let barrier = self.barrier;
-        self.waiter
-            .poll_or_withdraw(barrier, cx.waker(), Lead::Hold)
-            .map(|result| {
-                result.is_leader().then(|| Leader {
-                    barrier,
-                    generation: result.generation(),
-                })
+        let this = &mut *self;
+        let poll = this.barrier.poll(&mut this.op, "Barrier::wait_leader", || {
+            this.waiter
+                .poll_or_withdraw(this.barrier, cx.waker(), Lead::Hold)
+        });
+        poll.map(|result| {
+            result.is_leader().then(|| Leader {
+                barrier: this.barrier,
+                generation: result.generation(),
             })
+        })
     }
 }
 
@@ -203,5 +208,7 @@ impl Drop for Leader<'_> {
     fn drop(&mut self) {
         self.barrier.state.release(self.generation);
         self.barrier.slab.release(self.generation);
+        let barrier = self.barrier;
+        barrier.resource.released(|| barrier.numbers());
     }
 }
