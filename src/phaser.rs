@@ -10,7 +10,7 @@ mod state;
 use alloc::{sync::Arc, vec::Vec};
 #[cfg(feature = "std")]
 use core::sync::atomic::AtomicBool;
-use core::{error::Error, fmt, ops::Range, panic::RefUnwindSafe};
+use core::{error::Error, fmt, iter, panic::RefUnwindSafe};
 
 #[cfg(feature = "std")]
 pub use self::blocking::PhaserWaitError;
@@ -168,7 +168,7 @@ impl Phaser {
     /// [`RegisterError::Closed`] after [`close`](Self::close), and [`RegisterError::Full`] beyond
     /// 1,048,575 members.
     pub fn register(&self) -> Result<Participant, RegisterError> {
-        let seat = self.shared.take_seat();
+        let seat = self.shared.seats.take(self.parties());
         match self.join(1) {
             Ok(phase) => Ok(Participant::new(self.clone(), seat, phase)),
             Err(error) => {
@@ -198,7 +198,13 @@ impl Phaser {
         if n as u64 > MAX_PARTIES {
             return Err(RegisterError::Full);
         }
-        let seats: Vec<usize> = (0..n).map(|_| self.shared.take_seat()).collect();
+        let mut hint = self.parties();
+        let seats = iter::repeat_with(|| {
+            let seat = self.shared.seats.take(hint);
+            hint = seat + 1;
+            seat
+        });
+        let seats: Vec<usize> = seats.take(n).collect();
         match self.join(n as u64) {
             Ok(phase) => Ok(seats
                 .into_iter()
@@ -286,8 +292,8 @@ impl Phaser {
     /// has nobody left to wake.
     pub fn close(&self) {
         if let Some(phase) = self.shared.state.close() {
-            let _observers = Finally(|| self.shared.observers.release_from(phase));
-            self.shared.seats.wake(phase);
+            let _observers = Finally(|| self.shared.observers.release_all(phase..u64::MAX));
+            self.shared.seats.wake(phase..phase + 1);
         }
     }
 
@@ -338,37 +344,31 @@ impl fmt::Debug for Phaser {
 }
 
 impl Shared {
-    fn take_seat(&self) -> usize {
-        self.seats.take(self.state.load().parties() as usize)
-    }
-
     #[cfg(feature = "std")]
     fn closes_on_panic(&self) -> bool {
         // Ordering: none, as in `close_on_panic`.
         self.close_on_panic.load(Ordering::Relaxed)
     }
 
-    /// Wakes all who wait for the end of `phase`, which has just been released.
+    /// Wakes all who wait for the end of `phase`, which its leader, the caller, has released.
     fn released(&self, phase: u64) {
         self.state.note_release(phase);
         let _observers = Finally(|| self.observers.release(phase));
-        self.seats.wake(phase);
+        self.seats.release(phase);
     }
 
     /// Wakes all that a departure concerns.
     fn departed(&self, departure: Departure) {
-        let Departure {
-            released: Range { start, end },
-            completed,
-        } = departure;
-        let _members = Finally(|| {
-            if let Some(phase) = completed {
-                self.seats.wake(phase);
-            }
-        });
-        for phase in start..end {
-            self.released(phase);
+        let Departure { released, ended } = departure;
+        if ended.is_empty() {
+            return;
         }
+        for phase in released.clone() {
+            self.state.note_release(phase);
+        }
+        let _observers = Finally(|| self.observers.release_all(released.clone()));
+        // Nobody waits for a phase that was released without a leader, but someone may have been about to.
+        self.seats.wake(ended);
     }
 }
 

@@ -66,10 +66,12 @@ impl<T: Default + Send + Sync> Segments<T> {
         (0..SEGMENTS).map_while(|k| self.segment(k)).flatten()
     }
 
-    /// From the last to the first.
-    pub(crate) fn iter_backwards(&self) -> impl Iterator<Item = &T> {
-        let segments = (0..SEGMENTS).rev().filter_map(|k| self.segment(k));
-        segments.flat_map(|segment| segment.iter().rev())
+    /// From the last to the first, with their indices.
+    pub(crate) fn iter_backwards(&self) -> impl Iterator<Item = (usize, &T)> {
+        let segments = (0..SEGMENTS)
+            .rev()
+            .filter_map(|k| Some((k, self.segment(k)?)));
+        segments.flat_map(|(k, segment)| (start(k)..start(k) + len(k)).zip(segment).rev())
     }
 
     /// Segment `k`, if there is one.

@@ -50,7 +50,7 @@
 //!   through other hands by then, so `hold` and `empty` release too: every plain store to an owner
 //!   word hands on what its thread has seen.
 
-use core::task::Waker;
+use core::{ops::Range, task::Waker};
 
 use crossbeam_utils::CachePadded;
 
@@ -273,13 +273,13 @@ impl Slab {
         }
     }
 
-    /// Empties every slot of `first` and later generations and wakes its waiter, as a close does.
-    pub(crate) fn release_from(&self, first: u64) {
-        let slots = self.slots.iter();
-        let wakers = slots.filter_map(|slot| {
-            slot.generation()
-                .filter(|g| *g >= first)
-                .and_then(|g| slot.release(g))
+    /// Empties every slot of any of `generations` and wakes its waiter, without help.
+    pub(crate) fn release_all(&self, generations: Range<u64>) {
+        let wakers = self.slots.iter().filter_map(|slot| {
+            let generation = slot.generation()?;
+            generations
+                .contains(&generation)
+                .then(|| slot.release(generation))?
         });
         wake_all(wakers, Waker::wake);
     }
@@ -307,7 +307,7 @@ impl Slab {
         {
             let slots = self.slots.iter_backwards();
             wake_all(
-                slots.filter_map(|slot| slot.release(generation)),
+                slots.filter_map(|(_, slot)| slot.release(generation)),
                 Waker::wake,
             );
         }

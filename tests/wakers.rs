@@ -2,14 +2,13 @@
 
 mod by_hand;
 mod clone_hook;
+mod wake_hook;
 
 use core::{
-    panic::AssertUnwindSafe,
     sync::atomic::{AtomicBool, Ordering},
     task::Waker,
 };
 use std::{
-    panic::catch_unwind,
     sync::{Arc, Mutex},
     task::Wake,
 };
@@ -18,6 +17,7 @@ use atomic_barrier::{Barrier, Wait};
 
 use by_hand::{CountingWaker, Outcome, Outcome::*, poll};
 use clone_hook::{hooked_waker, unclonable_waker};
+use wake_hook::{panic_of, waker_that};
 
 /// A wait that a waker may poll or drop.
 type Shared = Arc<Mutex<Option<Wait<'static>>>>;
@@ -28,19 +28,6 @@ fn shared(barrier: &'static Barrier) -> Shared {
 
 fn poll_shared(wait: &Shared, waker: &Waker) -> Outcome {
     poll(wait.lock().unwrap().as_mut().unwrap(), waker)
-}
-
-/// A waker that runs a function when it is woken.
-fn waker_that(on_wake: impl Fn() + Send + Sync + 'static) -> Waker {
-    struct OnWake<F>(F);
-
-    impl<F: Fn() + Send + Sync> Wake for OnWake<F> {
-        fn wake(self: Arc<Self>) {
-            (self.0)();
-        }
-    }
-
-    Arc::new(OnWake(on_wake)).into()
 }
 
 /// A waker that runs a function when the last of its clones is dropped.
@@ -58,14 +45,6 @@ fn waker_whose_drop<F: FnOnce() + Send + Sync + 'static>(on_drop: F) -> Waker {
     }
 
     Arc::new(OnDrop(Some(on_drop))).into()
-}
-
-/// Runs what must panic and returns the message.
-fn panic_of<T>(f: impl FnOnce() -> T) -> &'static str {
-    match catch_unwind(AssertUnwindSafe(f)) {
-        Ok(_) => panic!("no panic where there had to be one"),
-        Err(panic) => panic.downcast_ref::<&str>().expect("a plain message"),
-    }
 }
 
 /// Two waits come together as if nothing had ever happened to this barrier for two.

@@ -140,7 +140,7 @@ impl Participant {
     ///
     /// Polling the future again after it was ready panics. A panic out of `Waker::clone` leaves through
     /// the poll that cloned, before it arrives. A panic out of `Waker::wake_by_ref` leaves through the
-    /// call that completed the phase, once that has nobody left to wake.
+    /// call that made it, the leader's or that of a member that helps it, once that has nobody left to wake.
     pub fn wait(&mut self) -> PhaserWait<'_> {
         PhaserWait(Waiting::new(self))
     }
@@ -353,6 +353,7 @@ impl Participant {
     fn poll_arrived(&mut self, waker: &Waker, lead: Lead) -> Poll<Result<bool, Closed>> {
         let word = self.phaser.shared.state.load();
         if word.stage_of(self.phase) == Stage::Released {
+            self.phaser.shared.seats.help(self.phase);
             return Poll::Ready(Ok(false));
         }
         self.poll_again(waker, lead)

@@ -45,7 +45,7 @@
 //! - `Readers::exit` (release) with `are_none` (acquire): all reading is over.
 //! - the stores of free and retired (release) with the compare-and-swaps that leave them (acquire).
 
-use core::{mem, task::Waker};
+use core::{mem, ops::Range, task::Waker};
 
 use crossbeam_utils::CachePadded;
 
@@ -108,10 +108,12 @@ impl Seat {
         })
     }
 
-    /// The waker, if it waits for the end of `phase`. For a reader.
-    fn waker_of(&self, phase: u64) -> Option<&Waker> {
+    /// The waker, if the seat is held for one of `phases`. For a reader.
+    #[inline]
+    fn waker_of(&self, phases: &Range<u64>) -> Option<&Waker> {
         // Ordering: acquire, with the release of `hold`.
-        if self.owner.load(Ordering::Acquire) != held(phase) {
+        let owner = self.owner.load(Ordering::Acquire);
+        if owner & 1 == 0 || !phases.contains(&(owner >> 1)) {
             return None;
         }
         self.waker.with(|cell| {
@@ -187,10 +189,92 @@ impl Readers {
     }
 }
 
+/// How the leader of a phase and a helper share the seats: the leader goes forwards, the helper
+/// backwards, until they meet.
+///
+/// There is one leader at a time, and one helper: neither has arrived in the next phase, so that cannot
+/// end before both have. Who does not see how far the other has come goes on for longer, and at worst
+/// wakes a member twice.
+#[derive(Debug)]
+struct Meeting {
+    /// One more than the phase whose leader is at work and has no help, or 0.
+    asks: CachePadded<AtomicU64>,
+    /// The seat that the leader has come to.
+    front: CachePadded<AtomicU64>,
+    /// The seat from which on the helper has been at all of them.
+    back: CachePadded<AtomicU64>,
+}
+
+impl Meeting {
+    fn new() -> Self {
+        Self {
+            asks: CachePadded::new(AtomicU64::new(0)),
+            front: CachePadded::new(AtomicU64::new(0)),
+            back: CachePadded::new(AtomicU64::new(0)),
+        }
+    }
+
+    /// For the leader of `phase`, before it begins.
+    fn ask(&self, phase: u64) {
+        self.back.store(u64::MAX, Ordering::Relaxed);
+        self.front.store(0, Ordering::Relaxed);
+        // Ordering: release, with the acquire of `offer`: the helper finds both ends as they are here.
+        self.asks.store(phase + 1, Ordering::Release);
+    }
+
+    /// For the leader, once it has ended.
+    fn ask_no_more(&self) {
+        // Ordering: none. Help that comes too late finds nothing to do.
+        if self.asks.load(Ordering::Relaxed) != 0 {
+            self.asks.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a member of `phase` might help.
+    #[inline]
+    fn is_asked(&self, phase: u64) -> bool {
+        // Ordering: none. `offer` decides.
+        self.asks.load(Ordering::Relaxed) == phase + 1
+    }
+
+    /// Whether a member of `phase` is the one that helps.
+    fn offer(&self, phase: u64) -> bool {
+        // Ordering: acquire, with the release of `ask`.
+        self.asks
+            .compare_exchange(phase + 1, 0, Ordering::Acquire, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    /// For the leader that has come to `seat`: whether the helper has not.
+    fn goes_on(&self, seat: usize) -> bool {
+        // Ordering: none, here and in `goes_back`. What the other has done needs no looking at.
+        self.front.store(seat as u64, Ordering::Relaxed);
+        (seat as u64) < self.back.load(Ordering::Relaxed)
+    }
+
+    /// For the helper that has come to `seat`, and been at all after it: whether the leader has not.
+    fn goes_back(&self, seat: usize) -> bool {
+        self.back.store(seat as u64 + 1, Ordering::Relaxed);
+        self.front.load(Ordering::Relaxed) < seat as u64
+    }
+}
+
 /// All seats of a phaser.
 pub(crate) struct Seats {
     seats: Segments<Seat>,
     readers: Readers,
+    meeting: Meeting,
+}
+
+/// One who reads wakers.
+struct Reading<'a>(&'a Seats);
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        if self.0.readers.exit() {
+            self.0.sweep();
+        }
+    }
 }
 
 impl Seats {
@@ -198,6 +282,7 @@ impl Seats {
         Self {
             seats: Segments::new(),
             readers: Readers(CachePadded::new(AtomicU64::new(0))),
+            meeting: Meeting::new(),
         }
     }
 
@@ -301,23 +386,52 @@ impl Seats {
         waker
     }
 
-    /// Wakes all members that wait for the end of `phase`, in the order of the seats. A panic out of one
-    /// waker comes out of this call after all others are woken.
-    pub(crate) fn wake(&self, phase: u64) {
-        struct Reading<'a>(&'a Seats);
-
-        impl Drop for Reading<'_> {
-            fn drop(&mut self) {
-                if self.0.readers.exit() {
-                    self.0.sweep();
-                }
-            }
-        }
-
-        self.readers.enter();
-        let _reading = Reading(self);
-        let wakers = self.seats.iter().filter_map(|seat| seat.waker_of(phase));
+    /// Wakes all members that wait for the end of one of `phases`. A panic out of one waker comes out of
+    /// this call after all others are woken, here and below.
+    pub(crate) fn wake(&self, phases: Range<u64>) {
+        let _reading = self.read();
+        let wakers = self.seats.iter().filter_map(|seat| seat.waker_of(&phases));
         wake_all(wakers, Waker::wake_by_ref);
+    }
+
+    /// Wakes all members that wait for the end of `phase`, for its leader that has released it and has not
+    /// arrived in the next; in the order of the seats and, perhaps, with [help](Self::help).
+    pub(crate) fn release(&self, phase: u64) {
+        let _reading = self.read();
+        self.meeting.ask(phase);
+        let seats = self.seats.iter().enumerate();
+        let wakers = seats
+            .take_while(|&(index, _)| self.meeting.goes_on(index))
+            .filter_map(|(_, seat)| seat.waker_of(&(phase..phase + 1)));
+        wake_all(wakers, Waker::wake_by_ref);
+        self.meeting.ask_no_more();
+    }
+
+    /// Does the rest of [`release`](Self::release) from the other end, for a member of `phase` that finds
+    /// it released while the leader is still at work. (`Slab::help` says why.)
+    #[inline]
+    pub(crate) fn help(&self, phase: u64) {
+        if self.meeting.is_asked(phase) {
+            self.release_backwards(phase);
+        }
+    }
+
+    #[cold]
+    fn release_backwards(&self, phase: u64) {
+        // One helps: those that it wakes, perhaps within this call, have other things to do.
+        if self.meeting.offer(phase) {
+            let _reading = self.read();
+            let seats = self.seats.iter_backwards();
+            let wakers = seats
+                .take_while(|&(index, _)| self.meeting.goes_back(index))
+                .filter_map(|(_, seat)| seat.waker_of(&(phase..phase + 1)));
+            wake_all(wakers, Waker::wake_by_ref);
+        }
+    }
+
+    fn read(&self) -> Reading<'_> {
+        self.readers.enter();
+        Reading(self)
     }
 
     /// Empties the seats that were retired while others read.

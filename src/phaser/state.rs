@@ -123,8 +123,8 @@ pub(crate) enum Stage {
 pub(crate) struct Departure {
     /// The phases that it released.
     pub(crate) released: Range<u64>,
-    /// The phase that it completed, of which a member that waits must lead.
-    pub(crate) completed: Option<u64>,
+    /// These, and the one after them if it is complete and a member that waits must lead it.
+    pub(crate) ended: Range<u64>,
 }
 
 impl Word {
@@ -327,29 +327,30 @@ impl State {
         phase: u64,
         someone_waits: impl Fn(u64) -> bool,
     ) -> (Word, Departure) {
-        let mut departure = Departure {
-            released: 0..0,
-            completed: None,
-        };
         // The phase of the word, with all its bits: that of the member, the one before or the one after.
         let first = (phase + 1) - ((phase + 1).wrapping_sub(word.0 / PHASE) & PHASE_MASK);
         let mut present = first;
+        let mut ended = first;
         while word.arrived() == word.parties() && !(word.is_open() && word.is_closed()) {
             // All have come or gone, those that were there when a phase was complete and not released
             // included.
             if word.is_open() && word.parties() > 0 && someone_waits(present) {
-                departure.completed = Some(present);
                 word = Word(word.0 & !MAX_PARTIES | COMPLETE);
+                ended = present + 1;
                 break;
             }
             let rests = word.parties() == 0;
             word = Self::all_arrived(word).released();
             present += 1;
+            ended = present;
             if rests {
                 break;
             }
         }
-        departure.released = first..present;
+        let departure = Departure {
+            released: first..present,
+            ended: first..ended,
+        };
         (word, departure)
     }
 
