@@ -42,7 +42,8 @@
 //! - `hold` (release) with `wake` (acquire): a reader that finds a seat held sees its waker.
 //! - `Readers::enter` with `Readers::are_none`, both acquire and release: whichever comes second sees
 //!   what the other did before, the end of all reading or the seat retired.
-//! - `Readers::exit` (release) with `are_none` (acquire): all reading is over.
+//! - `Readers::exit` (release) with `are_none` (acquire): all reading is over; and the other way round:
+//!   the last reader finds the seats that were left to it.
 //! - the stores of free and retired (release) with the compare-and-swaps that leave them (acquire).
 
 use core::{mem, ops::Range, task::Waker};
@@ -164,8 +165,8 @@ impl Readers {
         before == READER | LEFTOVERS
             && self
                 .0
-                // Ordering: none. `are_none` decides on each seat.
-                .compare_exchange(LEFTOVERS, 0, Ordering::Relaxed, Ordering::Relaxed)
+                // Ordering: acquire, with the release of `are_none`: the sweep finds what is retired.
+                .compare_exchange(LEFTOVERS, 0, Ordering::Acquire, Ordering::Relaxed)
                 .is_ok()
     }
 
