@@ -65,7 +65,9 @@ async fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{who}: {error:#}");
+            // In one piece, as many processes may write here at once.
+            let line = format!("{who}: {error:#}\n");
+            eprint!("{line}");
             ExitCode::FAILURE
         }
     }

@@ -42,10 +42,10 @@ pub struct Summary {
 }
 
 /// How many processes were counted. All tasks share an error.
-type Outcome = Result<usize, Arc<anyhow::Error>>;
+pub type Outcome = Result<usize, Arc<anyhow::Error>>;
 
 /// A barrier for the tasks of this process and of all others.
-struct Crossing {
+pub struct Crossing {
     local: Barrier,
     others: tokio::sync::Mutex<Rendezvous>,
     /// Of the last generation. It cannot be overwritten before all tasks have read it: that takes the
@@ -54,8 +54,22 @@ struct Crossing {
 }
 
 impl Crossing {
+    pub fn new(tasks: usize, rendezvous: Rendezvous) -> Crossing {
+        Crossing {
+            local: Barrier::new(tasks),
+            others: rendezvous.into(),
+            outcome: Mutex::new(Ok(0)),
+        }
+    }
+
     /// When the last task of this process has come, it calls `before`, and then the process arrives.
-    async fn wait(&self, before: impl FnOnce() -> Result<()>) -> Outcome {
+    ///
+    /// # Cancel safety
+    ///
+    /// A wait that is dropped takes its arrival back while it is one of a local barrier that still
+    /// waits for others. When the last task is dropped on its way to the other processes, the others
+    /// get an error; the process stays arrived there, and its next generation here is the same there.
+    pub async fn wait(&self, before: impl FnOnce() -> Result<()>) -> Outcome {
         if let Some(leader) = self.local.wait_leader().await {
             // A leader that is cancelled half-way releases the others with this, and not with what
             // the last generation brought.
@@ -110,11 +124,7 @@ pub async fn run(settings: Settings, work: Work, records: Option<PathBuf>) -> Re
         lease: rendezvous.lease(),
         file,
     });
-    let crossing = Arc::new(Crossing {
-        local: Barrier::new(work.tasks as usize),
-        others: rendezvous.into(),
-        outcome: Mutex::new(Ok(0)),
-    });
+    let crossing = Arc::new(Crossing::new(work.tasks as usize, rendezvous));
 
     let mut tasks = JoinSet::new();
     for _ in 0..work.tasks {
