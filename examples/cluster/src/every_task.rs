@@ -1,12 +1,10 @@
-//! What the composition saves: a barrier in which every task crosses etcd by itself. It is as cheap as
-//! that can be (no leases, one request a task, one watch a process), and stops at the first error.
+//! What the composition saves: a barrier in which every task crosses etcd by itself. It is made to be
+//! cheap, not to last: no leases, one request a task, one watch a process; an error ends it.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use etcd_client::{
-    Client, Compare, CompareOp, DeleteOptions, GetOptions, Txn, TxnOp, TxnOpResponse, WatchOptions,
-};
+use etcd_client::{Client, Txn, TxnOp, TxnOpResponse, WatchOptions};
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
@@ -34,30 +32,27 @@ pub async fn run(settings: Settings, work: Work) -> Result<Summary> {
     });
 
     let mut tasks = JoinSet::<Result<Duration>>::new();
-    for task in 0..work.tasks {
+    for _ in 0..work.tasks {
         let (mut client, mut completed) = (client.clone(), completed.clone());
         let (settings, done) = (settings.clone(), done.clone());
         tasks.spawn(async move {
             let mut since = None;
             for generation in 0..work.generations {
-                let arrivals = format!("{}/every/{generation}/", settings.barrier);
-                let mine = format!("{arrivals}{}/{task}", settings.process);
-                let count = GetOptions::new().with_prefix().with_count_only();
+                // How often a key was put is its version: etcd counts the arrivals.
+                let arrivals = format!("{}/arrivals/{generation}", settings.barrier);
                 let arrive = Txn::new().and_then([
-                    TxnOp::put(mine, "", None),
-                    TxnOp::get(arrivals.clone(), Some(count)),
+                    TxnOp::put(arrivals.clone(), "", None),
+                    TxnOp::get(arrivals.clone(), None),
                 ]);
-                let response = client.txn(arrive).await?;
-                let arrived = match response.op_responses().pop() {
-                    Some(TxnOpResponse::Get(counted)) => counted.count(),
-                    _ => bail!("etcd did not count"),
+                let arrived = match client.txn(arrive).await?.op_responses().pop() {
+                    Some(TxnOpResponse::Get(found)) => found.kvs().first().map(|kv| kv.version()),
+                    _ => None,
                 };
-                if arrived == parties {
-                    let once = Compare::version(done.clone(), CompareOp::Equal, generation as i64);
-                    let all = Some(DeleteOptions::new().with_prefix());
-                    let release = Txn::new().when([once]).and_then([
-                        TxnOp::put(done.clone(), (generation + 1).to_string(), None),
-                        TxnOp::delete(arrivals, all),
+                if arrived.context("etcd did not count")? == parties {
+                    let next = (generation + 1).to_string();
+                    let release = Txn::new().and_then([
+                        TxnOp::put(done.clone(), next, None),
+                        TxnOp::delete(arrivals, None),
                     ]);
                     client.txn(release).await?;
                 }

@@ -109,3 +109,97 @@ pub fn check(history: &[State], folder: &Path, tasks: u32) -> Result<Tally> {
     }
     Ok(tally)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two generations, in which `a` and `b` were counted, and then `a` alone.
+    fn history() -> Vec<State> {
+        let counted = |names: &[(&str, i64)]| {
+            let owned = names.iter().map(|&(name, lease)| (name.to_owned(), lease));
+            owned.collect()
+        };
+        let state = |generation, names| State {
+            generation,
+            counted: counted(names),
+            lost: None,
+        };
+        vec![state(1, &[("a", 7), ("b", 8)]), state(2, &[("a", 7)])]
+    }
+
+    fn checked(history: &[State], a: &str, b: &str) -> Result<Tally, String> {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("a"), a).unwrap();
+        fs::write(folder.path().join("b"), b).unwrap();
+        check(history, folder.path(), 3).map_err(|error| format!("{error:#}"))
+    }
+
+    const A: &str = "0 7 3\n1 7 3\n";
+
+    #[test]
+    fn work_done_once_is_in_order() {
+        let tally = checked(&history(), A, "0 8 3\n1 8 3\n").unwrap();
+        let (counted, uncounted) = (3, 1);
+        assert_eq!(tally, Tally { counted, uncounted });
+    }
+
+    #[test]
+    fn a_breaking_is_no_generation() {
+        let mut history = history();
+        let broken = State {
+            lost: Some("a".to_owned()),
+            ..history[1].clone()
+        };
+        history.push(broken);
+        assert_eq!(checked(&history, A, "0 8 3\n").unwrap().counted, 3);
+    }
+
+    #[test]
+    fn what_is_out_of_order_is_named() {
+        let twice = [history(), history()].concat();
+        for (history, a, b, error) in [
+            (
+                history(),
+                A,
+                "",
+                "b (lease 8) was counted in generation 0, but did no work",
+            ),
+            (
+                history(),
+                A,
+                "0 9 3\n",
+                "b (lease 8) was counted in generation 0, but did no work",
+            ),
+            (
+                history(),
+                A,
+                "0 8 2\n",
+                "b, line 1: `0 8 2`: not the work of 3 tasks",
+            ),
+            (
+                history(),
+                A,
+                "0 8 3\n0 8 3\n0 8 3\n",
+                "b, line 3: `0 8 3`: it went on",
+            ),
+            (
+                history(),
+                A,
+                "0 8 3\n1 8 3\n2 8 3\n",
+                "b, line 3: `2 8 3`: it went on",
+            ),
+            (
+                history(),
+                A,
+                "0 8\n",
+                "b, line 1: `0 8`: not a generation, a lease",
+            ),
+            (history(), A, "x 8 3\n", "b, line 1: `x 8 3`: invalid digit"),
+            (twice, A, "0 8 3\n", "generation 2 was followed by 1"),
+        ] {
+            let found = checked(&history, a, b).unwrap_err();
+            assert!(found.contains(error), "{found}");
+        }
+    }
+}

@@ -16,7 +16,7 @@
 //! | join | `live/ME` put | nobody of that name is live |
 //! | arrive | `arrived/G/ME` put | the state is the one I know, and `live/ME` has my lease |
 //! | complete | state `G + 1`, the members counted; arrivals of `G` deleted | as to arrive; and nobody is live that I do not know, and each that I know has arrived in `G`, with the lease that I know |
-//! | break | state broken | the state is the one I know, and a member that it counted has lost its lease |
+//! | break | state broken | the state is the one I know, and a process that it counted has gone, with its lease: that is for good |
 //!
 //! Arrive and complete are the two branches of one transaction, so the last to arrive completes, and
 //! a generation costs one request a process. What a transaction did is never read from its response:
@@ -294,14 +294,13 @@ impl Rendezvous {
             self.view.state_revision,
         );
         let lost = (state.counted.iter()).find(|(name, lease)| live.get(*name) != Some(lease));
-        if let (OnLoss::Fail, Some((name, &lease))) = (terms.on_loss, lost) {
-            let gone = Compare::lease(self.live_key(name), CompareOp::NotEqual, lease);
+        if let (OnLoss::Fail, Some((name, _))) = (terms.on_loss, lost) {
             let broken = State {
                 lost: Some(name.clone()),
                 ..state.clone()
             };
             let broken = self.put_state(&broken);
-            return Txn::new().when([same_state, gone]).and_then([broken]);
+            return Txn::new().when([same_state]).and_then([broken]);
         }
 
         let arrivals = self.key(&format!("arrived/{}/", state.generation));

@@ -3,7 +3,12 @@
 
 mod stage;
 
-use std::time::{Duration, Instant};
+use std::{
+    future::poll_fn,
+    pin::pin,
+    task::Poll,
+    time::{Duration, Instant},
+};
 
 use cluster::{
     process::Crossing,
@@ -82,33 +87,34 @@ async fn the_others_go_on_without_a_killed_process() {
 
 #[tokio::test]
 async fn a_process_that_paused_after_its_arrival_is_not_counted_when_it_comes_back() {
-    let stage = Stage::new(3, OnLoss::Continue).await;
+    let stage = Stage::new(4, OnLoss::Continue).await;
     let mut conductor = stage.conductor().await;
-    let [p0, p1] = [stage.process("p0"), stage.process("p1")];
+    let [p0, p1, p2] = ["p0", "p1", "p2"].map(|name| stage.process(name));
     conductor.cross_until(HERE).await;
-    stage.until_arrived(HERE, &["p0", "p1"]).await;
+    stage.until_arrived(HERE, &["p0", "p1", "p2"]).await;
 
-    p1.signal(Signal::SIGSTOP);
+    for process in [&p1, &p2] {
+        process.signal(Signal::SIGSTOP);
+    }
     stage.until_gone("p1").await;
-    // It wakes up in the generation in which it had arrived.
+    stage.until_gone("p2").await;
+    // One wakes up in the generation in which it had arrived, the other in the next.
     p1.signal(Signal::SIGCONT);
     let error = p1.fails().await;
+    assert!(error.contains(EXPIRED), "{error}");
+    conductor.cross_until(HERE + 1).await;
+    p2.signal(Signal::SIGCONT);
+    let error = p2.fails().await;
     assert!(error.contains(EXPIRED), "{error}");
     conductor.cross_until(ALL).await;
     p0.succeeds().await;
 
     let (history, tally) = stage.check().await;
-    assert!(
-        history[..HERE as usize]
-            .iter()
-            .all(|state| state.counted.contains_key("p1"))
-    );
-    assert!(
-        history[HERE as usize..]
-            .iter()
-            .all(|state| !state.counted.contains_key("p1"))
-    );
-    assert_eq!(tally.uncounted, 1);
+    for state in &history {
+        let two_or_four = if state.generation <= HERE { 4 } else { 2 };
+        assert_eq!(state.counted.len(), two_or_four, "{state:?}");
+    }
+    assert_eq!(tally.uncounted, 2);
 }
 
 #[tokio::test]
@@ -270,6 +276,67 @@ async fn a_process_that_joins_is_needed_in_the_present_generation() {
 }
 
 #[tokio::test]
+async fn a_process_whose_lease_has_ended_completes_nothing_even_before_it_knows() {
+    let mut stage = Stage::new(2, OnLoss::Continue).await;
+    stage.terms.ttl = 60;
+    let mut member = stage.member("member").await;
+    let p0 = stage.process("p0");
+    member.cross_until(HERE).await;
+    stage.until_arrived(HERE, &["p0"]).await;
+
+    // All others are there, and nobody acts on the end of the lease: it is for the member to
+    // complete the generation, as far as it knows.
+    p0.signal(Signal::SIGSTOP);
+    stage.etcd.revoke(member.rendezvous.lease()).await;
+    let outcome = member.rendezvous.cross().await;
+    assert!(matches!(outcome, Err(Failure::Expired)), "{outcome:?}");
+
+    p0.signal(Signal::SIGCONT);
+    p0.succeeds().await;
+    let (history, _) = stage.check().await;
+    assert_eq!(history.len() as u64, ALL);
+    assert_eq!(history[HERE as usize].counted.len(), 1);
+}
+
+#[tokio::test]
+async fn a_crossing_that_is_dropped_at_any_point_and_called_again_completes_once() {
+    let stage = Stage::new(1, OnLoss::Fail).await;
+    let mut member = stage.member("member").await;
+    let mut crossings = 0;
+    for polls in 1..=20 {
+        let first = polled_at_most(polls, member.rendezvous.cross()).await;
+        let outcome = match first {
+            Some(outcome) => outcome,
+            None => member.rendezvous.cross().await,
+        };
+        assert_eq!(outcome.unwrap(), 1);
+        crossings += 1;
+        assert_eq!(member.rendezvous.generation(), crossings);
+    }
+    let generations: Vec<_> = stage
+        .history()
+        .await
+        .iter()
+        .map(|state| state.generation)
+        .collect();
+    assert_eq!(generations, Vec::from_iter(1..=crossings));
+}
+
+/// Drops the future if it is not ready after so many polls.
+async fn polled_at_most<F: Future>(mut polls: u32, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        polls -= 1;
+        match future.as_mut().poll(context) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending if polls == 0 => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+#[tokio::test]
 async fn the_first_generation_waits_until_all_have_joined() {
     let stage = Stage::new(2, OnLoss::Fail).await;
     let mut conductor = stage.conductor().await;
@@ -282,6 +349,7 @@ async fn the_first_generation_waits_until_all_have_joined() {
     p0.succeeds().await;
     let (_, tally) = stage.check().await;
     assert_eq!(tally.counted as u64, 2 * ALL);
+    assert!(!stage.has_arrived(0, "conductor").await, "forgotten since");
 }
 
 #[tokio::test]

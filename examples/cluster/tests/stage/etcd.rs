@@ -40,6 +40,12 @@ impl Etcd {
         (self.child, _) = spawn(&self.folder, &self.address).await;
     }
 
+    /// Ends a lease, as if it had run out.
+    pub async fn revoke(&self, lease: i64) {
+        let mut client = Client::connect([self.endpoint()], None).await.unwrap();
+        client.lease_revoke(lease).await.unwrap();
+    }
+
     /// The lease of a key, if there is the key.
     pub async fn lease(&self, key: &str) -> Option<i64> {
         let mut client = Client::connect([self.endpoint()], None).await.unwrap();

@@ -31,7 +31,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 pub struct Stage {
     pub etcd: Etcd,
     records: TempDir,
-    terms: Terms,
+    pub terms: Terms,
 }
 
 impl Stage {
@@ -157,9 +157,13 @@ impl Stage {
         timeout(DEADLINE, reached).await.unwrap().unwrap();
     }
 
+    pub async fn history(&self) -> Vec<State> {
+        history::read(&self.terms.endpoint, BARRIER).await.unwrap()
+    }
+
     /// The barrier's history, after a check that all work of its members was done once.
     pub async fn check(&self) -> (Vec<State>, Tally) {
-        let history = history::read(&self.terms.endpoint, BARRIER).await.unwrap();
+        let history = self.history().await;
         let tally = history::check(&history, self.records.path(), TASKS).unwrap();
         (history, tally)
     }
