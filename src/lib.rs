@@ -64,7 +64,8 @@
 //! # More
 //!
 //! The pages in [`docs`] say how the barrier works, how it is checked, how fast it is and by which
-//! command that was measured, and how to come here from another one.
+//! command that was measured, how to come here from another one, and how tasks of several processes
+//! can meet.
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg), doc(auto_cfg(hide(loom, doc, doctest))))]
 #![cfg_attr(
@@ -118,6 +119,9 @@ pub mod docs {
 
     #[doc = include_str!("../docs/migrating.md")]
     pub mod migrating {}
+
+    #[doc = include_str!("../docs/scaling-out.md")]
+    pub mod scaling_out {}
 }
 
 #[cfg(doctest)]

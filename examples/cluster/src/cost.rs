@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use cluster::{
     process::Work,
-    rendezvous::{OnLoss, Terms},
+    settings::{OnLoss, Terms},
 };
 use tokio::task::JoinSet;
 

@@ -9,7 +9,7 @@ use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
     process::{Summary, Work},
-    rendezvous::Settings,
+    settings::Settings,
 };
 
 /// One process, all of whose tasks arrive in etcd.

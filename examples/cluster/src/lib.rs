@@ -5,3 +5,4 @@ pub mod every_task;
 pub mod history;
 pub mod process;
 pub mod rendezvous;
+pub mod settings;

@@ -10,7 +10,7 @@ use clap::{Parser, Subcommand};
 use cluster::{
     every_task,
     process::{self, Work},
-    rendezvous::Settings,
+    settings::Settings,
 };
 
 /// Tasks of many processes meet in one barrier: atomic-barrier's in each process, and one crossing

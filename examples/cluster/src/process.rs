@@ -18,7 +18,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
-use crate::rendezvous::{Rendezvous, Settings};
+use crate::{rendezvous::Rendezvous, settings::Settings};
 
 /// What a process does between two crossings, and how often.
 #[derive(Args, Clone, Debug)]

@@ -14,7 +14,8 @@ use clap::{Args, ValueEnum};
 use cluster::{
     history,
     process::{Summary, Work},
-    rendezvous::{State, Terms},
+    rendezvous::State,
+    settings::Terms,
 };
 use tokio::{
     process::{Child, Command},

@@ -10,10 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cluster::{
-    process::Crossing,
-    rendezvous::{Failure, OnLoss},
-};
+use cluster::{process::Crossing, rendezvous::Failure, settings::OnLoss};
 use futures::FutureExt;
 use nix::sys::signal::Signal;
 
@@ -43,9 +40,7 @@ async fn a_killed_process_breaks_the_barrier_for_all_within_its_lease() {
     assert!(error.contains(&says), "{error}");
     // etcd looks for leases that have ended twice a second.
     assert!(took < stage.ttl() + Duration::from_secs(2), "{took:?}");
-    assert!(
-        matches!(conductor.rendezvous.cross().await, Err(Failure::Broken(lost)) if lost == "p1")
-    );
+    assert!(matches!(conductor.cross().await, Err(Failure::Broken(lost)) if lost == "p1"));
 
     // It stays broken, for the process that is started again as well.
     let error = stage.process("p1").fails().await;
@@ -288,7 +283,7 @@ async fn a_process_whose_lease_has_ended_completes_nothing_even_before_it_knows(
     // complete the generation, as far as it knows.
     p0.signal(Signal::SIGSTOP);
     stage.etcd.revoke(member.rendezvous.lease()).await;
-    let outcome = member.rendezvous.cross().await;
+    let outcome = member.cross().await;
     assert!(matches!(outcome, Err(Failure::Expired)), "{outcome:?}");
 
     p0.signal(Signal::SIGCONT);
@@ -304,10 +299,10 @@ async fn a_crossing_that_is_dropped_at_any_point_and_called_again_completes_once
     let mut member = stage.member("member").await;
     let mut crossings = 0;
     for polls in 1..=20 {
-        let first = polled_at_most(polls, member.rendezvous.cross()).await;
+        let first = polled_at_most(polls, member.cross()).await;
         let outcome = match first {
             Some(outcome) => outcome,
-            None => member.rendezvous.cross().await,
+            None => member.cross().await,
         };
         assert_eq!(outcome.unwrap(), 1);
         crossings += 1;
@@ -405,7 +400,7 @@ async fn a_leader_that_is_cancelled_on_its_way_releases_the_others_with_an_error
     let (a, b, c) = tokio::join!(
         crossing.wait(|| Ok(())),
         crossing.wait(|| Ok(())),
-        conductor.rendezvous.cross(),
+        conductor.cross(),
     );
     assert_eq!((a.unwrap(), b.unwrap(), c.unwrap()), (2, 2, 2));
 }

@@ -7,7 +7,8 @@ use std::{fs::OpenOptions, io::Write, path::PathBuf, process::Stdio, time::Durat
 
 use cluster::{
     history::{self, Tally},
-    rendezvous::{OnLoss, Rendezvous, Settings, State, Terms},
+    rendezvous::{Failure, Rendezvous, State},
+    settings::{OnLoss, Settings, Terms},
 };
 use nix::{
     sys::signal::{self, Signal},
@@ -26,7 +27,7 @@ pub const TASKS: u32 = 2;
 /// The name of every barrier.
 const BARRIER: &str = "stage";
 /// A condition that has not come true in this time never will.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(40);
 
 pub struct Stage {
     pub etcd: Etcd,
@@ -175,6 +176,12 @@ pub struct Member {
 }
 
 impl Member {
+    /// Crosses once, and writes nothing down.
+    pub async fn cross(&mut self) -> Result<usize, Failure> {
+        let crossing = timeout(DEADLINE, self.rendezvous.cross());
+        crossing.await.expect("the others come")
+    }
+
     /// Crosses until so many generations are complete.
     pub async fn cross_until(&mut self, generations: u64) {
         let file = OpenOptions::new()
@@ -185,10 +192,7 @@ impl Member {
         while self.rendezvous.generation() < generations {
             let (generation, lease) = (self.rendezvous.generation(), self.rendezvous.lease());
             writeln!(file, "{generation} {lease} {TASKS}").unwrap();
-            timeout(DEADLINE, self.rendezvous.cross())
-                .await
-                .unwrap()
-                .unwrap();
+            self.cross().await.unwrap();
         }
     }
 }
