@@ -28,7 +28,7 @@ pub struct Options {
     tasks: Vec<u32>,
 
     /// Generations to measure over
-    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u64).range(2..))]
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u64).range(3..))]
     generations: u64,
 
     /// Arrivals to measure over, at least 3 generations, where every task crosses etcd by itself

@@ -14,7 +14,7 @@ use cluster::{process::Crossing, rendezvous::Failure, settings::OnLoss};
 use futures::FutureExt;
 use nix::sys::signal::Signal;
 
-use self::stage::{Stage, network};
+use self::stage::{Stage, in_time, network};
 
 /// Generations that the processes are to make, with [`stage::TASKS`] tasks each.
 const ALL: u64 = 8;
@@ -402,8 +402,8 @@ async fn a_leader_that_is_cancelled_on_its_way_releases_the_others_with_an_error
 
     // The next two tasks go on where that leader was.
     let (a, b, c) = tokio::join!(
-        crossing.wait(|| Ok(())),
-        crossing.wait(|| Ok(())),
+        in_time(crossing.wait(|| Ok(()))),
+        in_time(crossing.wait(|| Ok(()))),
         conductor.cross(),
     );
     assert_eq!((a.unwrap(), b.unwrap(), c.unwrap()), (2, 2, 2));
@@ -414,7 +414,7 @@ async fn work_that_cannot_be_recorded_stops_the_process_before_it_arrives() {
     let stage = Stage::new(2, OnLoss::Fail).await;
     let _conductor = stage.conductor().await;
     let crossing = Crossing::new(1, stage.member("local").await.rendezvous);
-    let outcome = crossing.wait(|| anyhow::bail!("the disk is full")).await;
+    let outcome = in_time(crossing.wait(|| anyhow::bail!("the disk is full"))).await;
     assert_eq!(outcome.unwrap_err().to_string(), "the disk is full");
     assert!(!stage.has_arrived(0, "local").await);
 }

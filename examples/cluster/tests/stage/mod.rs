@@ -155,7 +155,7 @@ impl Stage {
     pub async fn until_complete(&self, generations: u64) {
         let enough = |state: &State| state.generation >= generations;
         let reached = history::follow(&self.terms.endpoint, BARRIER, enough);
-        timeout(DEADLINE, reached).await.unwrap().unwrap();
+        in_time(reached).await.unwrap();
     }
 
     pub async fn history(&self) -> Vec<State> {
@@ -178,8 +178,7 @@ pub struct Member {
 impl Member {
     /// Crosses once, and writes nothing down.
     pub async fn cross(&mut self) -> Result<usize, Failure> {
-        let crossing = timeout(DEADLINE, self.rendezvous.cross());
-        crossing.await.expect("the others come")
+        in_time(self.rendezvous.cross()).await
     }
 
     /// Crosses until so many generations are complete.
@@ -220,11 +219,15 @@ impl Process {
     }
 
     async fn end(self) -> (bool, String) {
-        let output = timeout(DEADLINE, self.child.wait_with_output());
-        let output = output.await.expect("the process ends").unwrap();
+        let output = in_time(self.child.wait_with_output()).await.unwrap();
         let errors = String::from_utf8(output.stderr).unwrap();
         (output.status.success(), errors)
     }
+}
+
+/// Waits for what must come.
+pub async fn in_time<F: Future>(future: F) -> F::Output {
+    timeout(DEADLINE, future).await.expect("it comes in time")
 }
 
 pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
