@@ -20,6 +20,17 @@
 //! # }
 //! ```
 //!
+//! # Barrier or Phaser
+//!
+//! | | waits for | a party that ends without arriving | a wait that is dropped |
+//! |---|---|---|---|
+//! | [`Barrier`] | any `n` arrivals, whosoever | is waited for | takes its arrival back |
+//! | [`Phaser`] | each of its present members | has left, and is not waited for | takes its arrival back; a phase that was complete is not missed |
+//!
+//! A `Barrier` is what tokio's and the standard library's are: a number that is known beforehand, in a
+//! `static` if need be. A [`Phaser`] is for tasks that come and go, or may fail: each has a [`Participant`],
+//! which leaves when it is dropped, in a panic and by an abort too.
+//!
 //! # Which way to wait
 //!
 //! All of them meet in the same generation, in any mixture.
@@ -81,6 +92,7 @@
 //! - [`docs::verification`]: for each claim made here the test or model that pins it, and what none sees.
 //! - [`docs::performance`]: the figures, and the command for each.
 //! - [`docs::tokio_console`]: how to see barriers, and who waits at them, in tokio-console.
+//! - [`docs::scaling_out`]: how tasks of several processes can meet, and when they should.
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg), doc(auto_cfg(hide(loom, doc, doctest))))]
 #![cfg_attr(
@@ -153,6 +165,9 @@ pub mod docs {
 
     #[doc = include_str!("../docs/tokio-console.md")]
     pub mod tokio_console {}
+
+    #[doc = include_str!("../docs/scaling-out.md")]
+    pub mod scaling_out {}
 }
 
 #[cfg(doctest)]
