@@ -16,7 +16,12 @@ use core::{
 
 pub use self::leader::{Leader, WaitLeader};
 use self::waiter::{Lead, Waiter};
-use crate::{slab::Slab, state::State, sync::const_fn};
+use crate::{
+    slab::Slab,
+    state::State,
+    sync::const_fn,
+    trace::{AsyncOp, Numbers, Resource},
+};
 
 /// A meeting point for `n` tasks, usable over and over again.
 ///
@@ -65,6 +70,7 @@ use crate::{slab::Slab, state::State, sync::const_fn};
 pub struct Barrier {
     state: State,
     slab: Slab,
+    resource: Resource,
 }
 
 // The slab's cells hold wakers, which need not be unwind safe. No panic leaves a barrier in a
@@ -88,10 +94,12 @@ impl Barrier {
         /// assert_eq!(Barrier::new(0).parties(), 1);
         /// ```
         #[must_use]
+        #[cfg_attr(feature = "tracing", track_caller)]
         pub const fn new(n: usize) -> Barrier {
             Barrier {
                 state: State::new(n),
                 slab: Slab::new(),
+                resource: Resource::new("Barrier"),
             }
         }
     }
@@ -161,6 +169,7 @@ impl Barrier {
         Wait {
             barrier: self,
             waiter: Waiter::new(),
+            op: AsyncOp::new(),
         }
     }
 
@@ -188,6 +197,7 @@ impl Barrier {
         OwnedWait {
             barrier: self,
             waiter: Waiter::new(),
+            op: AsyncOp::new(),
         }
     }
 
@@ -229,14 +239,23 @@ impl Barrier {
     /// counted. A panic out of the `Waker::wake` of one of the others may leave through this call.
     pub fn arrive(&self) -> Arrival<'_> {
         let mut waiter = Waiter::new();
-        waiter.arrive(self);
+        let mut op = AsyncOp::new();
+        self.step(&mut op, "Barrier::arrive", || waiter.arrive(self));
         Arrival {
             barrier: self,
             waiter,
+            op,
         }
     }
 
     /// The number of parties that make a generation: what [`new`](Self::new) was given, at least 1.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let barrier = atomic_barrier::Barrier::new(3);
+    /// assert_eq!(barrier.parties(), 3);
+    /// ```
     pub fn parties(&self) -> usize {
         self.state.parties()
     }
@@ -246,6 +265,14 @@ impl Barrier {
     ///
     /// The number may be old by the time it is looked at, and it orders nothing: it is for
     /// displays and for tests that hold the other parties still.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let barrier = atomic_barrier::Barrier::new(3);
+    /// let _first = barrier.arrive();
+    /// assert_eq!(barrier.arrived(), 1);
+    /// ```
     pub fn arrived(&self) -> usize {
         self.state.arrived_of(self.state.load()) as usize
     }
@@ -254,38 +281,97 @@ impl Barrier {
     ///
     /// It never falls. A caller that reads `g + 1` or more sees all that the parties of generation
     /// `g` did before they arrived.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let barrier = atomic_barrier::Barrier::new(2);
+    /// let _first = barrier.arrive();
+    /// assert_eq!(barrier.generation(), 0);
+    /// let _last = barrier.arrive();
+    /// assert_eq!(barrier.generation(), 1);
+    /// ```
     pub fn generation(&self) -> u64 {
         self.state.generation()
+    }
+
+    fn numbers(&self) -> Numbers {
+        let word = self.state.load();
+        Numbers {
+            parties: self.state.parties() as u64,
+            arrived: self.state.arrived_of(word),
+            generation: self.state.generation_of(word),
+        }
+    }
+
+    /// Takes a step of a wait, and tells of it.
+    #[inline]
+    fn step<T>(&self, op: &mut AsyncOp, source: &'static str, step: impl FnOnce() -> T) -> T {
+        op.step(source, &self.resource, || self.numbers(), step)
+    }
+
+    /// Polls a wait, and tells of it.
+    #[inline]
+    fn poll<T>(
+        &self,
+        op: &mut AsyncOp,
+        source: &'static str,
+        poll: impl FnOnce() -> Poll<T>,
+    ) -> Poll<T> {
+        op.poll(source, &self.resource, || self.numbers(), poll)
     }
 }
 
 impl fmt::Debug for Barrier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let word = self.state.load();
+        let numbers = self.numbers();
         f.debug_struct("Barrier")
-            .field("parties", &self.parties())
-            .field("arrived", &self.state.arrived_of(word))
-            .field("generation", &self.state.generation_of(word))
+            .field("parties", &numbers.parties)
+            .field("arrived", &numbers.arrived)
+            .field("generation", &numbers.generation)
             .finish()
     }
 }
 
 /// The future of [`Barrier::wait`]. Dropping it takes its arrival back, unless its generation is
 /// complete.
+///
+/// # Examples
+///
+/// It can be awaited by reference, which keeps its arrival over several attempts:
+///
+/// ```
+/// use std::time::Duration;
+/// use atomic_barrier::{Barrier, Wait};
+/// use tokio::time::timeout;
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() {
+/// let barrier = Barrier::new(2);
+/// let mut wait: Wait<'_> = barrier.wait();
+/// assert!(timeout(Duration::from_secs(1), &mut wait).await.is_err());
+/// assert_eq!(barrier.arrived(), 1);
+/// drop(wait);
+/// assert_eq!(barrier.arrived(), 0);
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "a wait arrives when it is first polled, and is taken back when it is dropped"]
 pub struct Wait<'a> {
     barrier: &'a Barrier,
     waiter: Waiter,
+    op: AsyncOp,
 }
 
 impl Future for Wait<'_> {
     type Output = BarrierWaitResult;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<BarrierWaitResult> {
-        let barrier = self.barrier;
-        self.waiter
-            .poll_or_withdraw(barrier, cx.waker(), Lead::Release)
+        let this = &mut *self;
+        this.barrier.poll(&mut this.op, "Barrier::wait", || {
+            this.waiter
+                .poll_or_withdraw(this.barrier, cx.waker(), Lead::Release)
+        })
     }
 }
 
@@ -297,19 +383,51 @@ impl Drop for Wait<'_> {
 
 /// The future of [`Barrier::wait_owned`]. Dropping it takes its arrival back, unless its generation
 /// is complete.
+///
+/// # Examples
+///
+/// It borrows nothing, so a struct can keep it:
+///
+/// ```
+/// use std::sync::Arc;
+/// use atomic_barrier::{Barrier, OwnedWait};
+///
+/// struct Member {
+///     name: &'static str,
+///     all_here: OwnedWait,
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let barrier = Arc::new(Barrier::new(2));
+/// let members = ["ann", "bob"].map(|name| Member {
+///     name,
+///     all_here: barrier.clone().wait_owned(),
+/// });
+/// let [ann, bob] = members.map(|member| async move {
+///     let result = member.all_here.await;
+///     (member.name, result.is_leader())
+/// });
+/// assert_eq!(tokio::join!(ann, bob), (("ann", false), ("bob", true)));
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "a wait arrives when it is first polled, and is taken back when it is dropped"]
 pub struct OwnedWait {
     barrier: Arc<Barrier>,
     waiter: Waiter,
+    op: AsyncOp,
 }
 
 impl Future for OwnedWait {
     type Output = BarrierWaitResult;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<BarrierWaitResult> {
-        let OwnedWait { barrier, waiter } = self.get_mut();
-        waiter.poll_or_withdraw(barrier, cx.waker(), Lead::Release)
+        let this = self.get_mut();
+        this.barrier.poll(&mut this.op, "Barrier::wait_owned", || {
+            this.waiter
+                .poll_or_withdraw(&this.barrier, cx.waker(), Lead::Release)
+        })
     }
 }
 
@@ -320,19 +438,38 @@ impl Drop for OwnedWait {
 }
 
 /// An arrival made by [`Barrier::arrive`], and the future of its generation's end.
+///
+/// # Examples
+///
+/// Dropping it, where nobody waits for the end, leaves the arrival counted:
+///
+/// ```
+/// use atomic_barrier::{Arrival, Barrier};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let barrier = Barrier::new(2);
+/// let arrival: Arrival<'_> = barrier.arrive();
+/// drop(arrival);
+/// assert!(barrier.wait().await.is_leader());
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "the arrival counts, but nothing is known about the others until it is awaited"]
 pub struct Arrival<'a> {
     barrier: &'a Barrier,
     waiter: Waiter,
+    op: AsyncOp,
 }
 
 impl Future for Arrival<'_> {
     type Output = BarrierWaitResult;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<BarrierWaitResult> {
-        let barrier = self.barrier;
-        self.waiter.poll(barrier, cx.waker(), Lead::Release)
+        let this = &mut *self;
+        this.barrier.poll(&mut this.op, "Barrier::arrive", || {
+            this.waiter.poll(this.barrier, cx.waker(), Lead::Release)
+        })
     }
 }
 
@@ -365,12 +502,35 @@ pub struct BarrierWaitResult {
 
 impl BarrierWaitResult {
     /// Whether this wait was the last to arrive. One in each generation is.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # let barrier = atomic_barrier::Barrier::new(1);
+    /// if barrier.wait().await.is_leader() {
+    ///     println!("everyone is here");
+    /// }
+    /// # }
+    /// ```
     #[must_use]
     pub fn is_leader(&self) -> bool {
         self.leader
     }
 
     /// The number, from 0, of the generation that this wait completed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let barrier = atomic_barrier::Barrier::new(1);
+    /// assert_eq!(barrier.wait().await.generation(), 0);
+    /// assert_eq!(barrier.wait().await.generation(), 1);
+    /// # }
+    /// ```
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.generation

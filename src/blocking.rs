@@ -52,7 +52,21 @@ pub(crate) fn block<W: Block>(
     result
 }
 
-/// The generation was not complete in time; from [`Barrier::wait_blocking_timeout`].
+/// The generation was not complete in time; from [`Barrier::wait_blocking_timeout`](crate::Barrier::wait_blocking_timeout).
+///
+/// # Examples
+///
+/// ```
+/// use std::{error::Error, time::Duration};
+/// use atomic_barrier::Barrier;
+///
+/// fn meet(barrier: &Barrier) -> Result<u64, Box<dyn Error>> {
+///     Ok(barrier.wait_blocking_timeout(Duration::from_millis(1))?.generation())
+/// }
+///
+/// let error = meet(&Barrier::new(2)).unwrap_err();
+/// assert_eq!(error.to_string(), "timed out waiting for the other parties of a barrier");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WaitTimeoutError;
 

@@ -20,6 +20,17 @@
 //! # }
 //! ```
 //!
+//! # Barrier or Phaser
+//!
+//! | | waits for | a party that ends without arriving | a wait that is dropped |
+//! |---|---|---|---|
+//! | [`Barrier`] | any `n` arrivals, whosoever | is waited for | takes its arrival back |
+//! | [`Phaser`] | each of its present members | has left, and is not waited for | takes its arrival back; a phase that was complete is not missed |
+//!
+//! A `Barrier` is what tokio's and the standard library's are: a number that is known beforehand, in a
+//! `static` if need be. A [`Phaser`] is for tasks that come and go, or may fail: each has a [`Participant`],
+//! which leaves when it is dropped, in a panic and by an abort too.
+//!
 //! # Which way to wait
 //!
 //! All of them meet in the same generation, in any mixture.
@@ -54,17 +65,34 @@
 //!
 //! The number of parties stays as it is: if one of them will never come again, the others wait for it.
 //!
+//! # How fast it is
+//!
+//! On the machine that [`docs::performance`] describes, a crossing takes 27 to 54 ns a task where all
+//! tasks share a thread: 2.6 times as fast as tokio's barrier (geometric mean over 2 to 4096 tasks). On
+//! two workers, where runs differ more, it is 2 to 2.7 times as fast. That page also has the barriers of
+//! other crates, one of which is often as fast or faster. On your machine:
+//!
+//! ```sh
+//! cargo bench --bench ratios -- --quick
+//! ```
+//!
 //! # Features
 //!
 //! - `std` (default): blocking waits; a panic in one waker is kept back until every other waiter is
 //!   woken. Without it the crate is `no_std` and needs `alloc`; the others are woken all the same, but
 //!   a second panic among them aborts.
 //! - `portable-atomic`: 64-bit atomics for targets that have none.
+//! - `tracing`: barriers and who waits at them show in tokio-console, those in a `static` too. Implies
+//!   `std`. Without it nothing is added; with it and nobody listening, some 2 ns a wait.
 //!
 //! # More
 //!
-//! The pages in [`docs`] say how the barrier works, how it is checked, how fast it is and by which
-//! command that was measured, and how to come here from another one.
+//! - [`docs::migrating`]: from tokio's barrier, or another, to this one.
+//! - [`docs::design`]: how it works, with a picture of the word and of a slot's life.
+//! - [`docs::verification`]: for each claim made here the test or model that pins it, and what none sees.
+//! - [`docs::performance`]: the figures, and the command for each.
+//! - [`docs::tokio_console`]: how to see barriers, and who waits at them, in tokio-console.
+//! - [`docs::scaling_out`]: how tasks of several processes can meet, and when they should.
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg), doc(auto_cfg(hide(loom, doc, doctest))))]
 #![cfg_attr(
@@ -101,6 +129,7 @@ mod segments;
 mod slab;
 mod state;
 mod sync;
+mod trace;
 mod wake;
 
 pub use barrier::{Arrival, Barrier, BarrierWaitResult, Leader, OwnedWait, Wait, WaitLeader};
@@ -119,17 +148,26 @@ pub use sync::weak::{fail_weak_cas_after, weak_cas_has_failed};
 /// Longer reading, for the rendered documentation and its tests alone.
 #[cfg(all(feature = "std", any(doc, doctest)))]
 pub mod docs {
+    // No files stand beside a rendered page. Of two definitions of a picture the first counts.
+    #[doc = include_str!("../docs/pictures.md")]
     #[doc = include_str!("../docs/design.md")]
     pub mod design {}
 
     #[doc = include_str!("../docs/verification.md")]
     pub mod verification {}
 
+    #[doc = include_str!("../docs/pictures.md")]
     #[doc = include_str!("../docs/performance.md")]
     pub mod performance {}
 
     #[doc = include_str!("../docs/migrating.md")]
     pub mod migrating {}
+
+    #[doc = include_str!("../docs/tokio-console.md")]
+    pub mod tokio_console {}
+
+    #[doc = include_str!("../docs/scaling-out.md")]
+    pub mod scaling_out {}
 }
 
 #[cfg(doctest)]

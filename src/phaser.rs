@@ -357,18 +357,46 @@ impl Shared {
         self.seats.release(phase);
     }
 
-    /// Wakes all that a departure concerns.
+    /// Does what a departure leaves to do.
     fn departed(&self, departure: Departure) {
-        let Departure { released, ended } = departure;
-        if ended.is_empty() {
+        match departure {
+            Departure::Unnoticed => {}
+            Departure::Released(phase) => self.ended(phase),
+            Departure::Orphaned(phase) => self.find_leader(phase),
+        }
+    }
+
+    /// Finds a leader for `phase`, which is orphaned, and for which the caller is answerable. If nobody
+    /// waits, that is its end.
+    fn find_leader(&self, mut phase: u64) {
+        while self.seats.appoint(phase) {
+            self.state.appoint();
+            if !self.seats.has_appointed(phase) {
+                // It has stopped to wait, and could not look for another; or the phase is led already.
+                if let Some(orphaned) = self.state.orphan_again(phase) {
+                    phase = orphaned;
+                    continue;
+                }
+            }
+            self.seats.wake(phase..phase + 1);
             return;
         }
-        for phase in released.clone() {
-            self.state.note_release(phase);
-        }
-        let _observers = Finally(|| self.observers.release_all(released.clone()));
-        // Nobody waits for a phase that was released without a leader, but someone may have been about to.
-        self.seats.wake(ended);
+        let next_is_orphaned = self.state.release_unled();
+        let _next = Finally(|| {
+            if next_is_orphaned {
+                self.find_leader(phase + 1);
+            }
+        });
+        self.ended(phase);
+    }
+
+    /// Wakes all who wait for the end of `phase`, which was released without a leader.
+    fn ended(&self, phase: u64) {
+        self.state.note_release(phase);
+        let phases = phase..phase + 1;
+        let _observers = Finally(|| self.observers.release_all(phases.clone()));
+        // Nobody waits, but someone may have been about to.
+        self.seats.wake(phases.clone());
     }
 }
 

@@ -2,18 +2,17 @@
 
 mod by_hand;
 mod clone_hook;
+mod wake_hook;
 
 use core::{
     future::{self, Future},
-    panic::AssertUnwindSafe,
     pin::Pin,
     sync::atomic::{AtomicU64, Ordering},
     task::{Context, Poll, Waker},
 };
 use std::{
-    panic::{catch_unwind, resume_unwind},
+    panic::resume_unwind,
     sync::{Arc, Mutex},
-    task::Wake,
     thread,
 };
 
@@ -25,6 +24,7 @@ use tokio::{
 
 use by_hand::{CountingWaker, Outcome::*, poll};
 use clone_hook::unclonable_waker;
+use wake_hook::{panic_of, waker_that};
 
 /// The ways to release, besides panics and cancellation.
 const RELEASES: [fn(Leader<'_>); 2] = [|leader| leader.release(), |leader| drop(leader)];
@@ -58,25 +58,6 @@ fn wakes<const N: usize>(wakers: &[CountingWaker; N]) -> [usize; N] {
 
 fn held<const N: usize>(wakers: &[CountingWaker; N]) -> [usize; N] {
     wakers.each_ref().map(CountingWaker::held)
-}
-
-fn waker_that(on_wake: impl Fn() + Send + Sync + 'static) -> Waker {
-    struct OnWake<F>(F);
-
-    impl<F: Fn() + Send + Sync> Wake for OnWake<F> {
-        fn wake(self: Arc<Self>) {
-            (self.0)();
-        }
-    }
-
-    Arc::new(OnWake(on_wake)).into()
-}
-
-fn message_of<T>(f: impl FnOnce() -> T) -> &'static str {
-    match catch_unwind(AssertUnwindSafe(f)) {
-        Ok(_) => panic!("no panic where there had to be one"),
-        Err(panic) => panic.downcast_ref::<&str>().expect("a plain message"),
-    }
 }
 
 // What the release is, and what brings it.
@@ -151,7 +132,7 @@ fn a_panic_of_the_leader_releases_the_others() {
     for (wait, waker) in waits.iter_mut().zip(&wakers) {
         assert_blocked(wait, waker);
     }
-    let message = message_of(|| {
+    let message = panic_of(|| {
         let _leader = lead(&barrier);
         assert_eq!(wakes(&wakers), [0, 0]);
         resume_unwind(Box::new("of the leader's own"))
@@ -291,7 +272,7 @@ fn a_panic_in_clone_takes_the_arrival_back() {
             assert_blocked(&mut wait, &waker);
             assert_eq!(barrier.arrived(), 1);
         }
-        let message = message_of(|| poll_leader(&mut wait, &unclonable_waker()));
+        let message = panic_of(|| poll_leader(&mut wait, &unclonable_waker()));
         assert_eq!(message, "no clone of this waker");
         assert_eq!(barrier.arrived(), 0);
     }
@@ -507,7 +488,7 @@ fn a_panic_in_clone_leaves_one_that_queues_out() {
         if poll_before {
             assert_eq!(poll(&mut queued, &waker), Pending);
         }
-        let message = message_of(|| poll(&mut queued, &unclonable_waker()));
+        let message = panic_of(|| poll(&mut queued, &unclonable_waker()));
         assert_eq!(message, "no clone of this waker");
         assert_eq!((barrier.arrived(), barrier.generation()), (1, 0));
     }
@@ -696,7 +677,7 @@ fn a_panic_in_wake_comes_out_of_the_release_after_all_are_woken() {
             drop([(); 2].map(|()| barrier.arrive()));
             assert_eq!(poll(&mut queued, waker(2)), Pending);
 
-            assert_eq!(message_of(|| release(leader)), "in wake");
+            assert_eq!(panic_of(|| release(leader)), "in wake");
             assert_eq!((barrier.arrived(), barrier.generation()), (2, 1));
             assert_eq!(wakes(&counting), [0, 1, 2].map(|i| usize::from(i != place)));
             assert_eq!(held(&counting), [0; 3]);

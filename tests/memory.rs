@@ -12,6 +12,8 @@ use std::{
 };
 
 use atomic_barrier::{Barrier, Wait};
+#[cfg(feature = "std")]
+use {atomic_barrier::WaitTimeoutError, core::time::Duration, std::thread};
 
 use by_hand::{CountingWaker, Outcome::*, poll};
 use clone_hook::unclonable_waker;
@@ -135,6 +137,35 @@ fn a_warm_generation_on_a_runtime_allocates_nothing() {
     for party in parties {
         runtime.block_on(party).unwrap();
     }
+}
+
+#[cfg(feature = "std")]
+#[test]
+fn a_warm_blocking_wait_allocates_nothing() {
+    let barrier = Barrier::new(2);
+    let time_out = |barrier: &Barrier| {
+        let result = barrier.wait_blocking_timeout(Duration::ZERO);
+        assert_eq!(result, Err(WaitTimeoutError));
+    };
+    time_out(&barrier);
+    let party = || {
+        let alone = Barrier::new(2);
+        time_out(&alone);
+        let allocations = allocations_in(|| {
+            for _ in 0..1000 {
+                time_out(&alone);
+            }
+            for _ in 0..1000 {
+                barrier.wait_blocking();
+            }
+        });
+        assert_eq!(allocations, 0);
+    };
+    thread::scope(|scope| {
+        scope.spawn(party);
+        scope.spawn(party);
+    });
+    assert_eq!((barrier.arrived(), barrier.generation()), (0, 1000));
 }
 
 #[test]

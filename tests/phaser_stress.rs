@@ -6,6 +6,7 @@
 #![cfg(feature = "std")]
 
 mod block_on;
+mod random;
 
 use core::{
     future::Future,
@@ -35,6 +36,7 @@ use smol::future::yield_now;
 use tokio::runtime::{Builder, Runtime};
 
 use block_on::block_on;
+use random::Random;
 
 /// How long nothing may happen.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -42,7 +44,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The members that stay until the end.
 const CORE: usize = 4;
 /// How many hosts let guests come and go beside them.
-const HOSTS: u64 = 4;
+const HOSTS: usize = 4;
 
 /// What is known of one phase.
 #[derive(Clone, Copy, Debug, Default)]
@@ -107,22 +109,6 @@ impl Stress {
         // What was not put to the test was not shown.
         assert!(led > 0 && gave_up > 0);
         assert!(!with_guests || guests > 0 && panics > 0);
-    }
-}
-
-/// Xorshift, from one seed for each member.
-struct Random(u64);
-
-impl Random {
-    fn new(seed: u64) -> Self {
-        Self((seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 32) % n
     }
 }
 
@@ -235,8 +221,8 @@ async fn visit(stress: Arc<Stress>, mut member: Participant, mut random: Random,
 }
 
 /// A guest whose panic stays its own.
-async fn guest(stress: Arc<Stress>, member: Participant, seed: u64, ways: Ways) {
-    let visit = visit(stress, member, Random::new(seed), ways);
+async fn guest(stress: Arc<Stress>, member: Participant, seed: usize, ways: Ways) {
+    let visit = visit(stress, member, Random::of_party(seed), ways);
     if let Err(panic) = AssertUnwindSafe(visit).catch_unwind().await {
         if panic.downcast_ref() != Some(&"a guest") {
             resume_unwind(panic);
@@ -247,7 +233,7 @@ async fn guest(stress: Arc<Stress>, member: Participant, seed: u64, ways: Ways) 
 /// Lets guests come, one after another, and aborts some of them.
 async fn host_on_tokio(stress: Arc<Stress>, mut random: Random) {
     while let Ok(member) = stress.phaser.register() {
-        let seed = random.below(u64::MAX);
+        let seed = random.below(1 << 20) as usize;
         let task = tokio::spawn(guest(stress.clone(), member, seed, Ways::OfTasks));
         if random.below(3) == 0 {
             yields(random.below(40)).await;
@@ -263,7 +249,7 @@ async fn host_on_tokio(stress: Arc<Stress>, mut random: Random) {
 /// The same on any executor. Without one there are no tasks to abort.
 async fn host(stress: Arc<Stress>, mut random: Random, executor: Option<&smol::Executor<'static>>) {
     while let Ok(member) = stress.phaser.register() {
-        let seed = random.below(u64::MAX);
+        let seed = random.below(1 << 20) as usize;
         match executor {
             Some(executor) => {
                 let task = executor.spawn(guest(stress.clone(), member, seed, Ways::OfTasks));
@@ -309,7 +295,7 @@ fn watch(name: &str, stress: &Stress, over: &Receiver<()>) {
 
 /// Runs members of one phaser and closes it when the time is up. `drive` gets those that stay and the
 /// number of hosts, and returns when all are done.
-fn run(name: &str, drive: impl Fn(&Arc<Stress>, Vec<Participant>, u64) + Sync) {
+fn run(name: &str, drive: impl Fn(&Arc<Stress>, Vec<Participant>, usize) + Sync) {
     const RUNTIMES: f64 = 4.0;
 
     let seconds = env::var("STRESS_SECONDS").map_or(10.0, |seconds| {
@@ -343,7 +329,7 @@ fn run(name: &str, drive: impl Fn(&Arc<Stress>, Vec<Participant>, u64) + Sync) {
 }
 
 fn randoms() -> impl Iterator<Item = Random> {
-    (0..).map(Random::new)
+    (0..).map(Random::of_party)
 }
 
 fn run_on_tokio(name: &str, runtime: impl Fn() -> Runtime + Sync) {
@@ -353,8 +339,9 @@ fn run_on_tokio(name: &str, runtime: impl Fn() -> Runtime + Sync) {
                 tokio::spawn(stay(stress.clone(), member, random, Ways::OfTasks))
             });
             let core: Vec<_> = core.collect();
-            let hosts = (0..hosts)
-                .map(|host| tokio::spawn(host_on_tokio(stress.clone(), Random::new(100 + host))));
+            let hosts = (0..hosts).map(|host| {
+                tokio::spawn(host_on_tokio(stress.clone(), Random::of_party(100 + host)))
+            });
             try_join_all(core.into_iter().chain(hosts)).await.unwrap();
         });
     });
@@ -389,7 +376,11 @@ fn smol_on_two_threads() {
             });
             let core: Vec<_> = core.collect();
             let hosts = (0..hosts).map(|n| {
-                executor.spawn(host(stress.clone(), Random::new(100 + n), Some(executor)))
+                executor.spawn(host(
+                    stress.clone(),
+                    Random::of_party(100 + n),
+                    Some(executor),
+                ))
             });
             block_on(join_all(core.into_iter().chain(hosts)));
             drop(done);
@@ -405,7 +396,8 @@ fn plain_threads() {
                 scope.spawn(|| block_on(stay(stress.clone(), member, random, Ways::OfThreads)));
             }
             for n in 0..hosts {
-                scope.spawn(move || block_on(host(stress.clone(), Random::new(100 + n), None)));
+                scope
+                    .spawn(move || block_on(host(stress.clone(), Random::of_party(100 + n), None)));
             }
         });
     });

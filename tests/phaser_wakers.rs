@@ -3,17 +3,15 @@
 mod by_hand;
 mod clone_hook;
 mod members;
-mod waker_that;
+mod wake_hook;
 
 use core::{
     future::Future,
-    panic::AssertUnwindSafe,
     pin::Pin,
     sync::atomic::{AtomicBool, Ordering},
     task::{Context, Poll, Waker},
 };
 use std::{
-    panic::catch_unwind,
     sync::{Arc, Mutex},
     task::Wake,
 };
@@ -23,7 +21,7 @@ use atomic_barrier::{Participant, Phaser, PhaserWait};
 use by_hand::{CountingWaker, Outcome, Outcome::*, poll};
 use clone_hook::{hooked_waker, unclonable_waker};
 use members::{members, numbers};
-use waker_that::waker_that;
+use wake_hook::{panic_of, waker_that};
 
 /// A member and its wait, for wakers that poll.
 #[derive(Clone)]
@@ -37,14 +35,6 @@ impl Shared {
 
     fn poll(&self, waker: &Waker) -> Outcome {
         poll(self.0.lock().unwrap().as_mut().unwrap(), waker)
-    }
-}
-
-/// Runs what must panic and returns the message.
-fn panic_of<T>(f: impl FnOnce() -> T) -> &'static str {
-    match catch_unwind(AssertUnwindSafe(f)) {
-        Ok(_) => panic!("no panic where there had to be one"),
-        Err(panic) => panic.downcast_ref::<&str>().expect("a plain message"),
     }
 }
 

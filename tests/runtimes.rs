@@ -1,16 +1,36 @@
-//! Many generations on real runtimes: whoever polls, each has one leader and orders memory.
+//! The same parties on every executor: whoever polls and however often they give up, each generation
+//! has one leader and orders memory.
 
 mod block_on;
+mod random;
 
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::{sync::Arc, thread};
+use core::{
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
+use std::{
+    io::{Write, stderr},
+    process,
+    sync::Arc,
+    thread,
+};
 
-use atomic_barrier::Barrier;
-use futures::future::{join_all, try_join_all};
+use atomic_barrier::{Barrier, BarrierWaitResult};
+use embassy_executor::Executor as EmbassyExecutor;
+use futures::{
+    executor::{LocalPool, ThreadPool},
+    future::{join_all, try_join_all},
+    task::{LocalSpawnExt, SpawnExt},
+};
+use smol::future::{or, yield_now};
 
 use block_on::block_on;
+use random::Random;
 
 const GENERATIONS: usize = 5000;
+
+/// How long a meeting may last, which takes a second.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Parties that meet over and over, each writing before and reading what the others wrote after.
 struct Meeting {
@@ -22,31 +42,72 @@ struct Meeting {
     wrong: AtomicU64,
     /// A cell a party, in two banks: while one is read, the fastest party writes the other.
     written: [Vec<AtomicU64>; 2],
+    /// How many waits were dropped before their generation was complete.
+    taken_back: AtomicU64,
 }
 
 impl Meeting {
     fn new(parties: usize) -> Arc<Self> {
         let zeros = |n| (0..n).map(|_| AtomicU64::new(0)).collect();
-        Arc::new(Self {
+        let meeting = Arc::new(Self {
             barrier: Barrier::new(parties),
             leaders: zeros(GENERATIONS),
             wrong: AtomicU64::new(0),
             written: [zeros(parties), zeros(parties)],
-        })
+            taken_back: AtomicU64::new(0),
+        });
+        let watched = Arc::downgrade(&meeting);
+        thread::spawn(move || {
+            thread::sleep(PATIENCE);
+            if let Some(meeting) = watched.upgrade() {
+                let Self { barrier, wrong, .. } = &*meeting;
+                // Past the test harness, which keeps what is printed until the test ends.
+                let _ = writeln!(stderr(), "no end of {barrier:?}, {wrong:?} were wrong");
+                process::exit(1);
+            }
+        });
+        meeting
     }
 
     async fn party(self: Arc<Self>, me: usize) {
+        let mut random = Random::of_party(me);
         for (generation, leaders) in (0..).zip(&self.leaders) {
             let bank = &self.written[generation as usize % 2];
             // Relaxed: only the barrier orders these.
             bank[me].store(generation + 1, Relaxed);
-            let result = self.barrier.wait().await;
+            let result = self.meet(generation, &mut random).await;
             let stale = |cell: &&AtomicU64| cell.load(Relaxed) != generation + 1;
-            let wrong =
-                bank.iter().filter(stale).count() + usize::from(result.generation() != generation);
+            let mut wrong = bank.iter().filter(stale).count();
+            if let Some(result) = result {
+                wrong += usize::from(result.generation() != generation);
+                leaders.fetch_add(u64::from(result.is_leader()), Relaxed);
+            }
             self.wrong.fetch_add(wrong as u64, Relaxed);
-            leaders.fetch_add(u64::from(result.is_leader()), Relaxed);
         }
+    }
+
+    /// Gives up at most twice, after at most two more polls, and then waits for as long as it takes.
+    ///
+    /// No result if a wait was given up when its generation was complete.
+    async fn meet(&self, generation: u64, random: &mut Random) -> Option<BarrierWaitResult> {
+        for _ in 0..random.below(3) {
+            let patience = random.below(3);
+            let result = or(async { Some(self.barrier.wait().await) }, async {
+                for _ in 0..patience {
+                    yield_now().await;
+                }
+                None
+            });
+            if let Some(result) = result.await {
+                return Some(result);
+            }
+            // There are no more parties than it takes: this one did count, or it is still open.
+            if self.barrier.generation() > generation {
+                return None;
+            }
+            self.taken_back.fetch_add(1, Relaxed);
+        }
+        Some(self.barrier.wait().await)
     }
 
     fn check(&self) {
@@ -56,6 +117,8 @@ impl Meeting {
         }
         assert_eq!(self.barrier.generation(), GENERATIONS as u64);
         assert_eq!(self.barrier.arrived(), 0);
+        // Many times as many come about.
+        assert!(self.taken_back.load(Relaxed) > GENERATIONS as u64 / 50);
     }
 }
 
@@ -98,6 +161,61 @@ fn smol_on_two_threads() {
         ));
         drop(done);
     });
+    meeting.check();
+}
+
+#[test]
+fn futures_local_pool() {
+    let meeting = Meeting::new(8);
+    let mut pool = LocalPool::new();
+    for me in 0..8 {
+        let party = meeting.clone().party(me);
+        pool.spawner().spawn_local(party).unwrap();
+    }
+    pool.run();
+    meeting.check();
+}
+
+#[test]
+fn futures_thread_pool() {
+    let meeting = Meeting::new(8);
+    let pool = ThreadPool::builder().pool_size(2).create().unwrap();
+    let parties = (0..8).map(|me| pool.spawn_with_handle(meeting.clone().party(me)).unwrap());
+    block_on(join_all(parties));
+    meeting.check();
+}
+
+#[test]
+fn pollster_on_a_thread_for_each() {
+    let meeting = Meeting::new(3);
+    thread::scope(|scope| {
+        for me in 0..3 {
+            let meeting = meeting.clone();
+            scope.spawn(move || pollster::block_on(meeting.party(me)));
+        }
+    });
+    meeting.check();
+}
+
+#[test]
+fn embassy_on_std() {
+    #[embassy_executor::task(pool_size = 8)]
+    async fn party(meeting: Arc<Meeting>, me: usize) {
+        meeting.party(me).await;
+    }
+
+    let meeting = Meeting::new(8);
+    // It wants to be static, as on a device.
+    let executor = Box::leak(Box::new(EmbassyExecutor::new()));
+    executor.run_until(
+        |spawner| {
+            for me in 0..8 {
+                spawner.spawn(party(meeting.clone(), me).unwrap());
+            }
+        },
+        // Each party has left.
+        || Arc::strong_count(&meeting) == 1,
+    );
     meeting.check();
 }
 

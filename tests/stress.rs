@@ -4,6 +4,7 @@
 //! prints what it came to.
 
 mod block_on;
+mod random;
 
 use core::{
     future::Future,
@@ -37,6 +38,7 @@ use tokio::{
 };
 
 use block_on::block_on;
+use random::Random;
 
 /// How long nothing may happen.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -229,17 +231,7 @@ impl Drop for Audited {
     }
 }
 
-/// Xorshift, from one seed for each party.
-struct Random(u64);
-
 impl Random {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 32) % n
-    }
-
     fn coin(&mut self) -> bool {
         self.below(2) == 0
     }
@@ -317,8 +309,8 @@ async fn party(
     }
 }
 
-fn randoms(parties: u64) -> impl Iterator<Item = Random> {
-    (1..=parties).map(|seed| Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+fn randoms(parties: usize) -> impl Iterator<Item = Random> {
+    (0..parties).map(Random::of_party)
 }
 
 /// Turns a hang into a failure that says where the barrier stands.
@@ -340,10 +332,10 @@ fn watch(name: &str, stress: &Stress, over: &Receiver<()>) {
 }
 
 /// Runs parties against several barriers. `drive` starts so many and returns when they are done.
-fn run(name: &str, drive: impl Fn(&'static Stress, u64) + Sync) {
+fn run(name: &str, drive: impl Fn(&'static Stress, usize) + Sync) {
     const RUNTIMES: f64 = 5.0;
     // Always more tasks than parties.
-    const SHAPES: [(usize, u64); 3] = [(2, 3), (4, 7), (8, 20)];
+    const SHAPES: [(usize, usize); 3] = [(2, 3), (4, 7), (8, 20)];
 
     let seconds = env::var("STRESS_SECONDS").map_or(20.0, |seconds| {
         let number = seconds

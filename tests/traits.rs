@@ -64,9 +64,12 @@ const _: () = {
 
 #[cfg(feature = "std")]
 const _: () = {
-    const fn error<T: core::error::Error + Copy + Eq + Send + Sync + Unpin + 'static>() {}
+    const fn error<T: core::error::Error + Copy + Eq>() {}
+    const fn auto<T: Send + Sync + Unpin + UnwindSafe + RefUnwindSafe + 'static>() {}
     error::<WaitTimeoutError>();
+    auto::<WaitTimeoutError>();
     error::<PhaserWaitError>();
+    auto::<PhaserWaitError>();
     assert!(size_of::<WaitTimeoutError>() == 0);
 };
 

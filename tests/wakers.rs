@@ -2,15 +2,13 @@
 
 mod by_hand;
 mod clone_hook;
-mod waker_that;
+mod wake_hook;
 
 use core::{
-    panic::AssertUnwindSafe,
     sync::atomic::{AtomicBool, Ordering},
     task::Waker,
 };
 use std::{
-    panic::catch_unwind,
     sync::{Arc, Mutex},
     task::Wake,
 };
@@ -19,7 +17,7 @@ use atomic_barrier::{Barrier, Wait};
 
 use by_hand::{CountingWaker, Outcome, Outcome::*, poll};
 use clone_hook::{hooked_waker, unclonable_waker};
-use waker_that::waker_that;
+use wake_hook::{panic_of, waker_that};
 
 /// A wait that a waker may poll or drop.
 type Shared = Arc<Mutex<Option<Wait<'static>>>>;
@@ -47,14 +45,6 @@ fn waker_whose_drop<F: FnOnce() + Send + Sync + 'static>(on_drop: F) -> Waker {
     }
 
     Arc::new(OnDrop(Some(on_drop))).into()
-}
-
-/// Runs what must panic and returns the message.
-fn panic_of<T>(f: impl FnOnce() -> T) -> &'static str {
-    match catch_unwind(AssertUnwindSafe(f)) {
-        Ok(_) => panic!("no panic where there had to be one"),
-        Err(panic) => panic.downcast_ref::<&str>().expect("a plain message"),
-    }
 }
 
 /// Two waits come together as if nothing had ever happened to this barrier for two.

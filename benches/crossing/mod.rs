@@ -1,10 +1,10 @@
-//! The work that is measured: `n` spawned tasks that cross one barrier over and over.
+//! The work that is measured: `n` spawned tasks that meet over and over.
 
 use std::{
     fmt,
     num::NonZeroUsize,
     str::FromStr,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     thread,
     time::{Duration, Instant},
 };
@@ -24,9 +24,9 @@ pub(crate) enum Flavour {
 }
 
 impl Flavour {
-    pub(crate) fn all() -> Vec<Flavour> {
-        let names = ["ct", "1", "2", "4"];
-        names.map(|name| name.parse().expect("a name")).to_vec()
+    pub(crate) fn named(names: &[&str]) -> Vec<Flavour> {
+        let flavours = names.iter().map(|name| name.parse().expect("a name"));
+        flavours.collect()
     }
 
     pub(crate) fn runtime(self) -> Runtime {
@@ -65,40 +65,56 @@ impl fmt::Display for Flavour {
     }
 }
 
-/// How long `n` tasks take to cross a new barrier `generations` times.
-///
-/// The clock runs from when the leader of the last warm-up generation is through to when the
-/// leader of the last generation is: as many whole periods as there are generations. All parties
-/// are spawned tasks; the calling thread only awaits their ends.
-pub(crate) fn cross<B: Peer>(runtime: &Runtime, n: usize, generations: u64) -> Duration {
-    async fn cross<B: Peer>(barrier: &B, generations: u64) -> Option<Instant> {
-        let mut leads = false;
-        for _ in 0..generations {
-            leads = B::is_leader(&barrier.wait().await);
-        }
-        leads.then(Instant::now)
+/// One of those that meet, in a task of its own.
+pub(crate) trait Member: Send + Sized + 'static {
+    const NAME: &str;
+
+    /// All that meet each other, as their documentation makes them.
+    fn group(n: usize) -> Vec<Self>;
+    fn wait(&mut self) -> impl Future<Output = ()> + Send;
+}
+
+/// Members of a barrier are those that share it.
+impl<B: Peer> Member for Arc<B> {
+    const NAME: &str = B::NAME;
+
+    fn group(n: usize) -> Vec<Self> {
+        let barrier = Arc::new(B::new(n));
+        vec![barrier; n]
     }
 
+    async fn wait(&mut self) {
+        B::wait(self).await;
+    }
+}
+
+/// How long a new group of `n` tasks takes to meet `generations` times.
+///
+/// The clock runs from when the first of them is through the last warm-up generation to when the
+/// first is through the last generation: as many whole periods as there are generations. All members
+/// are spawned tasks; the calling thread only awaits their ends.
+pub(crate) fn cross<M: Member>(runtime: &Runtime, n: usize, generations: u64) -> Duration {
     let warm_up = 1 + generations / 8;
-    let barrier = Arc::new(B::new(n));
-    let tasks: Vec<_> = (0..n)
-        .map(|_| {
-            let barrier = barrier.clone();
+    let clock = Arc::new([OnceLock::new(), OnceLock::new()]);
+    let tasks: Vec<_> = M::group(n)
+        .into_iter()
+        .map(|mut member| {
+            let clock = clock.clone();
             runtime.spawn(async move {
-                let start = cross(&*barrier, warm_up).await;
-                let end = cross(&*barrier, generations).await;
-                (start, end)
+                for (generations, time) in [warm_up, generations].into_iter().zip(&*clock) {
+                    for _ in 0..generations {
+                        member.wait().await;
+                    }
+                    time.get_or_init(Instant::now);
+                }
             })
         })
         .collect();
     runtime.block_on(async {
-        let (mut start, mut end) = (None, None);
         for task in tasks {
-            let (led_first, led_last) = task.await.expect("no task panics");
-            start = start.or(led_first);
-            end = end.or(led_last);
+            task.await.expect("no task panics");
         }
-        let leader = "every generation has a leader";
-        end.expect(leader) - start.expect(leader)
-    })
+    });
+    let [start, end] = [0, 1].map(|time| *clock[time].get().expect("all tasks are through"));
+    end - start
 }

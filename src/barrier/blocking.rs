@@ -10,7 +10,10 @@ use super::{
     Barrier, BarrierWaitResult,
     waiter::{Lead, Waiter},
 };
-use crate::blocking::{Block, WaitTimeoutError, block};
+use crate::{
+    blocking::{Block, WaitTimeoutError, block},
+    trace::AsyncOp,
+};
 
 impl Barrier {
     /// Blocks this thread until `n` parties have arrived, of which it is one.
@@ -76,23 +79,40 @@ impl Barrier {
 
     fn block(&self, deadline: Option<Instant>) -> Result<BarrierWaitResult, WaitTimeoutError> {
         let mut waiter = Waiter::new();
-        waiter.arrive(self);
-        block((self, waiter), deadline)
+        let mut op = AsyncOp::new();
+        self.step(&mut op, SOURCE, || waiter.arrive(self));
+        let wait = BlockingWait {
+            barrier: self,
+            waiter,
+            op,
+        };
+        block(wait, deadline)
     }
 }
 
-impl Block for (&Barrier, Waiter) {
+/// The name of all blocking waits.
+const SOURCE: &str = "Barrier::wait_blocking";
+
+struct BlockingWait<'a> {
+    barrier: &'a Barrier,
+    waiter: Waiter,
+    op: AsyncOp,
+}
+
+impl Block for BlockingWait<'_> {
     type Output = BarrierWaitResult;
 
     fn is_held_up(&self) -> bool {
-        self.1.is_held_up(self.0)
+        self.waiter.is_held_up(self.barrier)
     }
 
     fn poll(&mut self, waker: &Waker) -> Poll<BarrierWaitResult> {
-        self.1.poll(self.0, waker, Lead::Release)
+        self.barrier.poll(&mut self.op, SOURCE, || {
+            self.waiter.poll(self.barrier, waker, Lead::Release)
+        })
     }
 
     fn give_up(&mut self) -> bool {
-        self.1.withdraw(self.0)
+        self.waiter.withdraw(self.barrier)
     }
 }

@@ -10,6 +10,7 @@ use super::{
     Barrier,
     waiter::{Lead, Waiter},
 };
+use crate::trace::AsyncOp;
 
 impl Barrier {
     /// Waits until `n` parties have arrived, and makes the last of them a [`Leader`] while all the
@@ -71,32 +72,55 @@ impl Barrier {
         WaitLeader {
             barrier: self,
             waiter: Waiter::new(),
+            op: AsyncOp::new(),
         }
     }
 }
 
 /// The future of [`Barrier::wait_leader`]. Dropping it takes its arrival back, unless its
 /// generation is complete.
+///
+/// # Examples
+///
+/// ```
+/// use atomic_barrier::{Barrier, WaitLeader};
+/// use futures::poll;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let barrier = Barrier::new(2);
+/// let mut first: WaitLeader<'_> = barrier.wait_leader();
+/// assert!(poll!(&mut first).is_pending());
+/// let leader = barrier.wait_leader().await.expect("the last to arrive");
+/// // All are here, and still blocked.
+/// assert!(poll!(&mut first).is_pending());
+/// leader.release();
+/// assert!(first.await.is_none());
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "a wait arrives when it is first polled, and is taken back when it is dropped"]
 pub struct WaitLeader<'a> {
     barrier: &'a Barrier,
     waiter: Waiter,
+    op: AsyncOp,
 }
 
 impl<'a> Future for WaitLeader<'a> {
     type Output = Option<Leader<'a>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let barrier = self.barrier;
-        self.waiter
-            .poll_or_withdraw(barrier, cx.waker(), Lead::Hold)
-            .map(|result| {
-                result.is_leader().then(|| Leader {
-                    barrier,
-                    generation: result.generation(),
-                })
+        let this = &mut *self;
+        let poll = this.barrier.poll(&mut this.op, "Barrier::wait_leader", || {
+            this.waiter
+                .poll_or_withdraw(this.barrier, cx.waker(), Lead::Hold)
+        });
+        poll.map(|result| {
+            result.is_leader().then(|| Leader {
+                barrier: this.barrier,
+                generation: result.generation(),
             })
+        })
     }
 }
 
@@ -108,6 +132,30 @@ impl Drop for WaitLeader<'_> {
 
 /// The right to act while all other parties of a generation are blocked, from
 /// [`Barrier::wait_leader`]. Dropping it releases them.
+///
+/// # Examples
+///
+/// An error on the way out of the section does not leave the others behind:
+///
+/// ```
+/// use std::num::ParseIntError;
+/// use atomic_barrier::Barrier;
+///
+/// async fn read_limit(barrier: &Barrier, text: &str) -> Result<Option<u32>, ParseIntError> {
+///     match barrier.wait_leader().await {
+///         Some(_leader) => Ok(Some(text.parse()?)),
+///         None => Ok(None),
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let barrier = Barrier::new(2);
+/// let (other, leader) = tokio::join!(read_limit(&barrier, "12"), read_limit(&barrier, "twelve"));
+/// assert_eq!(other, Ok(None));
+/// assert!(leader.is_err());
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "dropping the leader releases the others"]
 pub struct Leader<'a> {
@@ -117,12 +165,38 @@ pub struct Leader<'a> {
 
 impl Leader<'_> {
     /// The number, from 0, of the generation that this leader completed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let barrier = atomic_barrier::Barrier::new(1);
+    /// let leader = barrier.wait_leader().await.expect("the only party");
+    /// assert_eq!(leader.generation(), 0);
+    /// # }
+    /// ```
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.generation
     }
 
     /// Releases the others, as dropping does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let barrier = atomic_barrier::Barrier::new(2);
+    /// let other = barrier.arrive();
+    /// let leader = barrier.wait_leader().await.expect("the last to arrive");
+    /// assert_eq!(barrier.generation(), 0);
+    /// leader.release();
+    /// assert_eq!(barrier.generation(), 1);
+    /// assert!(!other.await.is_leader());
+    /// # }
+    /// ```
     ///
     /// # Panics
     ///
@@ -134,5 +208,7 @@ impl Drop for Leader<'_> {
     fn drop(&mut self) {
         self.barrier.state.release(self.generation);
         self.barrier.slab.release(self.generation);
+        let barrier = self.barrier;
+        barrier.resource.released(|| barrier.numbers());
     }
 }

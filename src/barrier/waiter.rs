@@ -52,10 +52,12 @@ impl Waiter {
                 Next::Waits { generation, before } => barrier.state.arrive(word).map(|()| {
                     let hint = before as usize;
                     self.step = Step::Counted { generation, hint };
+                    barrier.resource.arrived(|| barrier.numbers());
                 }),
                 Next::Leads { generation } => barrier.state.complete(word).map(|()| {
                     self.step = Step::Leading { generation };
                     barrier.slab.release(generation);
+                    barrier.resource.released(|| barrier.numbers());
                 }),
                 Next::Queues { .. } => return,
             };
@@ -162,6 +164,7 @@ impl Waiter {
             generation,
             slot: index,
         };
+        barrier.resource.arrived(|| barrier.numbers());
         Ok(Poll::Pending)
     }
 
@@ -180,8 +183,12 @@ impl Waiter {
         }
         // Before the wakers run: a panic in one does not undo the generation.
         let ready = self.ready(generation, true);
-        if let Lead::Release = lead {
-            barrier.slab.release(generation);
+        match lead {
+            Lead::Release => {
+                barrier.slab.release(generation);
+                barrier.resource.released(|| barrier.numbers());
+            }
+            Lead::Hold => barrier.resource.arrived(|| barrier.numbers()),
         }
         Ok(ready)
     }
@@ -285,6 +292,7 @@ impl Waiter {
                 if !barrier.state.withdraw(generation) {
                     return false;
                 }
+                barrier.resource.withdrew(|| barrier.numbers());
             }
             Step::New | Step::Queued { .. } => {}
             Step::Leading { .. } | Step::Done => return false,

@@ -3,12 +3,13 @@
 use core::{
     fmt,
     future::Future,
+    mem,
     pin::Pin,
     task::{Context, Poll, Waker},
 };
 
 use super::{
-    Closed, Phaser, PhaserWaitResult,
+    Closed, Finally, Phaser, PhaserWaitResult,
     state::{Stage, Word},
 };
 
@@ -206,15 +207,13 @@ impl Participant {
     pub fn arrive(&mut self) -> Result<u64, Closed> {
         self.settle();
         if self.step == Step::Arrived {
-            match self.phaser.shared.state.load().stage_of(self.phase) {
+            let word = self.phaser.shared.state.load();
+            match word.stage_of(self.phase) {
                 Stage::Released => self.next_phase(),
                 // The phase is complete, and this call is the first of its members to come by.
-                Stage::Complete => {
-                    self.lead_complete(Lead::Release);
-                    return Ok(self.phase);
-                }
-                Stage::Open if self.phaser.is_closed() => return Err(Closed),
-                Stage::Open | Stage::Held => return Ok(self.phase),
+                Stage::Complete if self.lead_complete(Lead::Release) => return Ok(self.phase),
+                Stage::Open if word.is_closed() => return Err(Closed),
+                Stage::Open | Stage::Complete | Stage::Held => return Ok(self.phase),
             }
         } else if self.step == Step::Led {
             self.next_phase();
@@ -272,29 +271,29 @@ impl Participant {
     fn arrive_with(&mut self, waker: Option<&Waker>, lead: Lead) -> Result<bool, Closed> {
         let mut word = self.phaser.shared.state.load();
         let mut holds = false;
+        let mut _old = None;
         loop {
-            let turned = if word.is_closed() {
-                Err(word)
-            } else if word.lacks_one() {
+            if word.is_closed() {
+                if holds {
+                    self.phaser.shared.seats.seat(self.seat).unhold();
+                }
+                return Err(Closed);
+            }
+            let turned = if word.lacks_one() {
                 self.lead(word, holds, lead)
             } else {
+                let shared = &self.phaser.shared;
                 if let (Some(waker), false) = (waker, holds) {
-                    self.seat = self.phaser.shared.seats.hold(self.seat, self.phase, waker);
+                    _old = shared.seats.hold(&mut self.seat, self.phase, waker);
                     holds = true;
                 }
-                self.phaser.shared.state.arrive(word).map(|()| {
+                shared.state.arrive(word).map(|()| {
                     self.step = Step::Arrived;
                     false
                 })
             };
             match turned {
                 Ok(leads) => return Ok(leads),
-                Err(present) if present.is_closed() => {
-                    if holds {
-                        self.phaser.shared.seats.seat(self.seat).unhold();
-                    }
-                    return Err(Closed);
-                }
                 Err(present) => word = present,
             }
         }
@@ -362,20 +361,22 @@ impl Participant {
     #[cold]
     fn poll_again(&mut self, waker: &Waker, lead: Lead) -> Poll<Result<bool, Closed>> {
         let mut word = self.phaser.shared.state.load();
+        // What it holds from before was published then.
+        let mut is_published = self.phaser.shared.seats.holds(self.seat, self.phase, waker);
+        let mut _old = None;
         loop {
             match word.stage_of(self.phase) {
                 Stage::Released => return Poll::Ready(Ok(false)),
                 Stage::Complete if self.lead_complete(lead) => return Poll::Ready(Ok(true)),
                 Stage::Complete => word = self.phaser.shared.state.load(),
                 Stage::Open if word.is_closed() => return Poll::Ready(Err(Closed)),
+                Stage::Open | Stage::Held if is_published => return Poll::Pending,
                 Stage::Open | Stage::Held => {
                     let shared = &self.phaser.shared;
-                    if shared.seats.holds(self.seat, self.phase, waker) {
-                        return Poll::Pending;
-                    }
-                    self.seat = shared.seats.hold(self.seat, self.phase, waker);
+                    // Only the first time can there be another waker.
+                    _old = _old.or(shared.seats.hold(&mut self.seat, self.phase, waker));
                     match shared.state.publish(word) {
-                        Ok(()) => return Poll::Pending,
+                        Ok(()) => is_published = true,
                         Err(present) => word = present,
                     }
                 }
@@ -383,38 +384,60 @@ impl Participant {
         }
     }
 
+    /// Stops waiting for the end of its phase, in which it has arrived. If it was to lead that, another
+    /// is.
+    fn stop_waiting(&self) {
+        let shared = &self.phaser.shared;
+        if shared.seats.seat(self.seat).stop(self.phase) && shared.state.orphan(self.phase) {
+            shared.find_leader(self.phase);
+        }
+    }
+
     /// Takes its arrival back, unless the phase is complete. Returns whether it owes it now.
-    pub(super) fn withdraw(&mut self) -> bool {
+    fn withdraw(&mut self) -> bool {
         let taken = self.step == Step::Arrived && self.phaser.shared.state.withdraw(self.phase);
         if taken {
             self.step = Step::Due;
-        }
-        if self.step == Step::Arrived || taken {
             self.phaser.shared.seats.seat(self.seat).unhold();
         }
         taken
+    }
+
+    /// Takes it out of the phaser.
+    fn depart(&mut self) {
+        if self.step == Step::Led {
+            self.next_phase();
+        }
+        let has_arrived = self.step == Step::Arrived;
+        let shared = &self.phaser.shared;
+        let mut waker = None;
+        let _rest = Finally(|| {
+            let departure = shared.state.leave(self.phase, has_arrived);
+            waker = shared.seats.vacate(self.seat);
+            shared.departed(departure);
+        });
+        if has_arrived {
+            self.stop_waiting();
+        }
     }
 }
 
 impl Drop for Participant {
     fn drop(&mut self) {
-        self.settle();
-        if self.step == Step::Led {
-            self.next_phase();
-        }
-        let shared = &self.phaser.shared;
         #[cfg(feature = "std")]
-        if shared.closes_on_panic() && std::thread::panicking() {
+        if self.phaser.shared.closes_on_panic() && std::thread::panicking() {
             self.phaser.close();
         }
-        let has_arrived = self.step == Step::Arrived;
-        // Not as one of those that wait.
-        shared.seats.seat(self.seat).unhold();
-        let someone_waits = |phase| shared.seats.are_held(phase);
-        let departure = shared.state.leave(self.phase, has_arrived, someone_waits);
-        let waker = shared.seats.vacate(self.seat);
-        shared.departed(departure);
-        drop(waker);
+        // Whatever wakers do, it leaves.
+        struct Departing<'a>(&'a mut Participant);
+
+        impl Drop for Departing<'_> {
+            fn drop(&mut self) {
+                self.0.depart();
+            }
+        }
+
+        Departing(self).0.settle();
     }
 }
 
@@ -503,15 +526,31 @@ impl Waiting<'_> {
             }
     }
 
-    /// Stops waiting, and takes back the arrival that it made. Returns false if it is too late for that.
+    /// Gives up, unless the phase is complete. Takes the arrival back if it made it.
     #[cfg(feature = "std")]
     pub(super) fn give_up(&mut self) -> bool {
         let Some(member) = &mut self.member else {
             return false;
         };
-        let gives_up = !self.arrives || member.withdraw();
+        let is_open = || {
+            let word = member.phaser.shared.state.load();
+            word.stage_of(member.phase) == Stage::Open
+        };
+        let gives_up = if self.arrives {
+            member.withdraw()
+        } else {
+            is_open()
+        };
         if gives_up {
-            self.member = None;
+            // With its arrival, if it was not this that made it.
+            self.arrives = false;
+            drop(mem::replace(
+                self,
+                Waiting {
+                    member: None,
+                    arrives: false,
+                },
+            ));
         }
         gives_up
     }
@@ -519,8 +558,11 @@ impl Waiting<'_> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        if let (Some(member), true) = (&mut self.member, self.arrives) {
-            member.withdraw();
+        let Some(member) = &mut self.member else {
+            return;
+        };
+        if !(self.arrives && member.withdraw()) && member.step == Step::Arrived {
+            member.stop_waiting();
         }
     }
 }

@@ -17,6 +17,9 @@ pub struct Observation<'a> {
     slot: Option<usize>,
 }
 
+/// The last phase that a slot can wait for. At one phase in a nanosecond it comes in 146 years.
+const LAST: u64 = u64::MAX >> 2;
+
 impl<'a> Observation<'a> {
     pub(super) fn new(phaser: &'a Phaser, phase: u64) -> Self {
         let slot = None;
@@ -41,7 +44,11 @@ impl<'a> Observation<'a> {
 
     fn leave_slot(&mut self) {
         if let Some(slot) = self.slot.take() {
-            self.phaser.shared.observers.slot(slot).vacate(self.phase);
+            self.phaser
+                .shared
+                .observers
+                .slot(slot)
+                .vacate(self.phase.min(LAST));
         }
     }
 }
@@ -60,21 +67,21 @@ impl Future for Observation<'_> {
             match self.slot.take() {
                 Some(index) => {
                     let slot = shared.observers.slot(index);
-                    if slot.hold_again(self.phase, cx.waker(), || self.end().is_some()) {
+                    if slot.hold_again(self.phase.min(LAST), cx.waker(), || self.end().is_some()) {
                         self.slot = Some(index);
                         return Poll::Pending;
                     }
                 }
                 None => {
                     let (index, slot) = shared.observers.claim(0);
-                    slot.hold(self.phase, cx.waker());
+                    slot.hold(self.phase.min(LAST), cx.waker());
                     // Who ends the phase after this finds the slot. The second look is for a thread that
                     // was away for so long that the word came round.
                     if shared.state.publish(word).is_ok() && self.end().is_none() {
                         self.slot = Some(index);
                         return Poll::Pending;
                     }
-                    slot.vacate(self.phase);
+                    slot.vacate(self.phase.min(LAST));
                 }
             }
         }

@@ -11,39 +11,59 @@
 //!
 //! | from | to | who | name |
 //! |---|---|---|---|
-//! | free | idle | a new member | [`Seats::take`] |
+//! | free | idle | a new member | [`Seat::take`] |
 //! | idle, held(q) | held(p) | the member, before it arrives in p or publishes | [`Seats::hold`] |
-//! | held(p) | idle | the member, if it is not to be woken at the end of p | [`Seat::unhold`] |
-//! | idle, held(p) | retired | the member, which wants to change the waker or leaves | [`Seats::retire`] |
-//! | retired | idle | the member, if nobody is reading: it may change the waker | [`Seats::reclaim`] |
-//! | retired | idle | the last reader, for a member that went elsewhere meanwhile | [`Seats::reclaim`] |
+//! | held(p) | busy(p), then held(p) | the member, which changes the waker | [`Seats::hold_anew`] |
+//! | held(p), busy(p) | the same, appointed | who looks for a leader of p | [`Seats::appoint`] |
+//! | held(p) | idle | the member, which does not wait any longer | [`Seat::unhold`], [`Seat::stop`] |
+//! | idle, held(p), busy(p) | retired | the member, which leaves, or goes to another seat | [`Seats::vacate`], [`Seats::hold_anew`] |
+//! | retired | idle | the member or the last reader, to empty it | [`Seats::reclaim`] |
 //! | idle | retired | either of them, if someone has begun to read in between | [`Seats::reclaim`] |
-//! | idle | free | a member that leaves, the last reader | [`Seats::empty`] |
+//! | idle | free | either of them | [`Seats::empty`] |
+//!
+//! Held(p) means that the member waits for the end of p with the waker that is there, busy(p) that it
+//! waits and has no waker there at the moment.
+//!
+//! # The appointed
+//!
+//! Who looks for a leader of an orphaned phase appoints one that waits. It is answerable for the phase from
+//! then on: when it is polled, it leads, unless another that was polled before it did; when it stops to
+//! wait, it makes the phase orphaned again and looks for another. It cannot do that while the phase still
+//! is orphaned; so who has appointed it looks again, once the phase is complete.
 //!
 //! # Readers
 //!
 //! Who reads wakers counts among the [`Readers`] meanwhile. A reader goes through all seats and wakes
-//! those that are held(p); it changes nothing. A waker may be changed only if no reader can be looking at
-//! it: so the member first retires the seat, and then asks whether there are readers, by a
-//! read-modify-write on their number. If that is 0, who starts reading later comes after it in the
-//! order of that number, and finds the seat retired. If not, the member never waits: it leaves the seat
-//! as it is and takes another, and the last reader to end empties it.
+//! those that are held(p). A waker may be changed only if no reader can be looking at it: so the member
+//! first makes the seat busy or retired, and then asks whether there are readers, by a read-modify-write
+//! on their number. If that is 0, who starts reading later comes after it in the order of that number,
+//! and finds the seat so. If not, the member never waits: it leaves the seat as it is, retired, takes
+//! another, and the last reader to end empties it. A seat without a waker has never been held, so nobody
+//! reads it.
+//!
+//! While a reader is stopped, each member that leaves or changes its waker leaves a seat behind until the
+//! reader goes on.
 //!
 //! # Invariants
 //!
-//! 1. Free and retired are left by compare-and-swap, idle and held by their member alone.
-//! 2. A waker is changed only by who moved its seat from retired to idle and then found no readers, or
-//!    moved it from free to idle.
+//! 1. Free and retired are left by compare-and-swap. The other states are left by their member alone; but
+//!    held and busy may become appointed at any time that their phase is orphaned.
+//! 2. A waker is changed only by who moved its seat to busy or, from retired, to idle, and then found no
+//!    readers, or found it empty.
 //! 3. A free seat has no waker.
 //! 4. A member never holds its seat for an earlier phase than before.
 //!
 //! # Memory orderings
 //!
-//! - `hold` (release) with `wake` (acquire): a reader that finds a seat held sees its waker.
+//! - `hold` (release) with `waker_of` and `appoint` (acquire): a reader that finds a seat held sees its
+//!   waker.
 //! - `Readers::enter` with `Readers::are_none`, both acquire and release: whichever comes second sees
-//!   what the other did before, the end of all reading or the seat retired.
-//! - `Readers::exit` (release) with `are_none` (acquire): all reading is over.
+//!   what the other did before, the end of all reading or the seat busy or retired.
+//! - `Readers::exit` (release) with `are_none` (acquire): all reading is over; and the other way round:
+//!   the last reader finds the seats that were left to it.
 //! - the stores of free and retired (release) with the compare-and-swaps that leave them (acquire).
+//!
+//! Appointing orders nothing: who is appointed goes on from the word.
 
 use core::{mem, ops::Range, task::Waker};
 
@@ -55,16 +75,31 @@ use crate::{
     wake::wake_all,
 };
 
-/// Nobody's. The lowest bit of this state and the next two is zero.
-const FREE: u64 = 0b000;
+/// Nobody's. The lowest three bits of this state and the next two are zero.
+const FREE: u64 = 0b00000;
 /// A member's that does not wait.
-const IDLE: u64 = 0b010;
+const IDLE: u64 = 0b01000;
 /// Whose waker someone may still be reading.
-const RETIRED: u64 = 0b100;
+const RETIRED: u64 = 0b10000;
+
+/// What it takes from held to busy and back.
+const CHANGE: u64 = 0b011;
+/// Of a held or busy seat whose member is appointed.
+const APPOINTED: u64 = 0b100;
 
 /// A member's that waits for the end of `phase`.
 const fn held(phase: u64) -> u64 {
-    phase << 1 | 1
+    phase << 3 | 0b001
+}
+
+/// The same, while it puts another waker there.
+const fn busy(phase: u64) -> u64 {
+    phase << 3 | 0b010
+}
+
+/// Whether it is held or busy, and appointed or not.
+const fn waits(owner: u64, phase: u64) -> bool {
+    owner & !APPOINTED == held(phase) || owner & !APPOINTED == busy(phase)
 }
 
 /// The place of one member.
@@ -100,10 +135,10 @@ impl Seat {
     ///
     /// # Safety
     ///
-    /// The caller has moved the seat from retired or free to idle, and no reader is left.
+    /// The seat is the caller's, and no reader can be looking at it: invariant 2.
     unsafe fn replace(&self, waker: Option<Waker>) -> Option<Waker> {
         self.waker.with_mut(|cell| {
-            // SAFETY: readers look at held seats alone, and those that found it held are gone.
+            // SAFETY: nobody else looks at it, as the caller promises.
             mem::replace(unsafe { &mut *cell }, waker)
         })
     }
@@ -113,7 +148,7 @@ impl Seat {
     fn waker_of(&self, phases: &Range<u64>) -> Option<&Waker> {
         // Ordering: acquire, with the release of `hold`.
         let owner = self.owner.load(Ordering::Acquire);
-        if owner & 1 == 0 || !phases.contains(&(owner >> 1)) {
+        if owner & CHANGE != held(0) || !phases.contains(&(owner >> 3)) {
             return None;
         }
         self.waker.with(|cell| {
@@ -122,10 +157,50 @@ impl Seat {
         })
     }
 
-    /// Held to idle.
+    /// Whether it never had a waker since it was free. For its member.
+    fn is_unused(&self) -> bool {
+        self.waker.with(|cell| {
+            // SAFETY: the seat is the member's, and nobody else changes its waker.
+            unsafe { &*cell }.is_none()
+        })
+    }
+
+    /// Held to idle, for a member whose phase is not orphaned or that leads it.
     pub(crate) fn unhold(&self) {
         // Ordering: none. A reader that comes too early wakes once too often.
         self.owner.store(IDLE, Ordering::Relaxed);
+    }
+
+    /// Held to idle. Returns whether it was appointed for `phase`.
+    #[must_use]
+    pub(crate) fn stop(&self, phase: u64) -> bool {
+        // Ordering: none. The word has all that matters to who was appointed.
+        self.owner.swap(IDLE, Ordering::Relaxed) == held(phase) | APPOINTED
+    }
+
+    /// Whether its member is appointed to lead `phase`.
+    fn is_appointed(&self, phase: u64) -> bool {
+        // Ordering: acquire, with the release of the move in `hold_anew`.
+        let owner = self.owner.load(Ordering::Acquire);
+        waits(owner, phase) && owner & APPOINTED != 0
+    }
+
+    /// Appoints its member, if that waits for the end of `phase`.
+    fn appoint(&self, phase: u64) -> bool {
+        // Ordering: acquire, here and below, as for `is_appointed`.
+        let mut owner = self.owner.load(Ordering::Acquire);
+        while waits(owner, phase) {
+            match self.owner.compare_exchange(
+                owner,
+                owner | APPOINTED,
+                Ordering::Acquire,
+                Ordering::Acquire,
+            ) {
+                Ok(_) => return true,
+                Err(present) => owner = present,
+            }
+        }
+        false
     }
 
     /// Free to idle.
@@ -164,8 +239,8 @@ impl Readers {
         before == READER | LEFTOVERS
             && self
                 .0
-                // Ordering: none. `are_none` decides on each seat.
-                .compare_exchange(LEFTOVERS, 0, Ordering::Relaxed, Ordering::Relaxed)
+                // Ordering: acquire, with the release of `are_none`: the sweep finds what is retired.
+                .compare_exchange(LEFTOVERS, 0, Ordering::Acquire, Ordering::Relaxed)
                 .is_ok()
     }
 
@@ -263,6 +338,8 @@ impl Meeting {
 pub(crate) struct Seats {
     seats: Segments<Seat>,
     readers: Readers,
+    /// How often a member has gone to another seat.
+    moves: AtomicU64,
     meeting: Meeting,
 }
 
@@ -282,6 +359,7 @@ impl Seats {
         Self {
             seats: Segments::new(),
             readers: Readers(CachePadded::new(AtomicU64::new(0))),
+            moves: AtomicU64::new(0),
             meeting: Meeting::new(),
         }
     }
@@ -296,20 +374,6 @@ impl Seats {
         self.seats.get(index).expect("a member has a seat")
     }
 
-    /// Leaves `waker` at the seat `index`, to be woken at the end of `phase` from the next arrival or
-    /// publication on. Returns the seat that it is at now.
-    #[inline]
-    #[must_use]
-    pub(crate) fn hold(&self, index: usize, phase: u64, waker: &Waker) -> usize {
-        let seat = self.seat(index);
-        if seat.will_wake(waker) {
-            // Ordering: release, with the acquire of `waker_of`.
-            seat.owner.store(held(phase), Ordering::Release);
-            return index;
-        }
-        self.hold_anew(index, phase, waker)
-    }
-
     /// Whether `waker` is there already, to be woken at the end of `phase`.
     pub(crate) fn holds(&self, index: usize, phase: u64, waker: &Waker) -> bool {
         let seat = self.seat(index);
@@ -317,50 +381,101 @@ impl Seats {
         seat.owner.load(Ordering::Relaxed) == held(phase) && seat.will_wake(waker)
     }
 
-    /// Whether anyone waits for the end of `phase`.
-    pub(crate) fn are_held(&self, phase: u64) -> bool {
-        // Ordering: none. Who arrived before the caller read the word is seen.
-        let mut owners = self
-            .seats
-            .iter()
-            .map(|seat| seat.owner.load(Ordering::Relaxed));
-        owners.any(|owner| owner == held(phase))
+    /// Leaves `waker` at the seat `index`, to be woken at the end of `phase` from the next arrival or
+    /// publication on.
+    ///
+    /// Returns the waker that was there, to be dropped when that is done. The member may have got another
+    /// seat.
+    #[inline]
+    pub(crate) fn hold(&self, index: &mut usize, phase: u64, waker: &Waker) -> Option<Waker> {
+        let seat = self.seat(*index);
+        if !seat.will_wake(waker) {
+            return self.hold_anew(index, phase, waker);
+        }
+        // Ordering: none. Who else writes here changes nothing else.
+        if seat.owner.load(Ordering::Relaxed) & !APPOINTED != held(phase) {
+            // Ordering: release, with the acquire of `waker_of`.
+            seat.owner.store(held(phase), Ordering::Release);
+        }
+        None
     }
 
     #[cold]
-    fn hold_anew(&self, index: usize, phase: u64, waker: &Waker) -> usize {
+    fn hold_anew(&self, index: &mut usize, phase: u64, waker: &Waker) -> Option<Waker> {
         // Before anything is changed: it may panic.
         let waker = waker.clone();
-        let (index, seat) = if self.retire(index) {
-            (index, self.seat(index))
+        let seat = self.seat(*index);
+        if seat.is_unused() {
+            // SAFETY: nobody reads a seat that was never held.
+            let none = unsafe { seat.replace(Some(waker)) };
+            // Ordering: release, with the acquire of `waker_of`.
+            seat.owner.store(held(phase), Ordering::Release);
+            return none;
+        }
+        // Ordering: none, three times. `are_none` releases it.
+        if seat.owner.load(Ordering::Relaxed) & !APPOINTED == held(phase) {
+            seat.owner.fetch_xor(CHANGE, Ordering::Relaxed);
         } else {
-            self.seats.claim(index, Seat::take)
-        };
-        // SAFETY: `retire` says that nobody is reading, and nobody ever reads a seat that was free.
-        let old = unsafe { seat.replace(Some(waker)) };
+            seat.owner.store(busy(phase), Ordering::Relaxed);
+        }
+        if self.readers.are_none() {
+            // SAFETY: the seat is busy, and nobody is reading.
+            let old = unsafe { seat.replace(Some(waker)) };
+            // Ordering: release, with the acquire of `waker_of`.
+            seat.owner.fetch_xor(CHANGE, Ordering::Release);
+            return old;
+        }
+        let (another, new) = self.seats.claim(*index, Seat::take);
+        // SAFETY: nobody reads a seat that was free.
+        let none = unsafe { new.replace(Some(waker)) };
+        debug_assert!(none.is_none());
         // Ordering: release, with the acquire of `waker_of`.
-        seat.owner.store(held(phase), Ordering::Release);
-        drop(old);
-        index
+        new.owner.store(held(phase), Ordering::Release);
+        *index = another;
+        // Ordering: release, with the acquire in `find`.
+        self.moves.fetch_add(1, Ordering::Release);
+        // Ordering: release, with the acquire of `leave` and of `appoint`.
+        if seat.owner.swap(RETIRED, Ordering::Release) & APPOINTED != 0 {
+            // Ordering: none. A member is appointed, wherever it sits.
+            new.owner.fetch_or(APPOINTED, Ordering::Relaxed);
+        }
+        self.reclaim(seat).then(|| self.empty(seat))?
+    }
+
+    /// Appoints one that waits for the end of `phase` to lead it. Returns false if none does.
+    pub(crate) fn appoint(&self, phase: u64) -> bool {
+        self.find(|seat| seat.appoint(phase))
+    }
+
+    /// Whether one that waits for the end of `phase` is appointed to lead it.
+    pub(crate) fn has_appointed(&self, phase: u64) -> bool {
+        self.find(|seat| seat.is_appointed(phase))
+    }
+
+    fn find(&self, is_it: impl Fn(&Seat) -> bool) -> bool {
+        loop {
+            // Ordering: acquire, here and below, with the release in `hold_anew`.
+            let moves = self.moves.load(Ordering::Acquire);
+            if self.seats.iter().any(&is_it) {
+                return true;
+            }
+            // A member may have gone from a seat not seen yet to one that was not its own.
+            if moves == self.moves.load(Ordering::Acquire) {
+                return false;
+            }
+        }
     }
 
     /// Gives the seat `index` back, for a member that leaves. Returns the waker that was there, if
     /// nobody is reading it.
     pub(crate) fn vacate(&self, index: usize) -> Option<Waker> {
-        if self.retire(index) {
-            self.empty(self.seat(index))
-        } else {
-            None
-        }
-    }
-
-    /// Retires the seat `index`, and takes it back as idle if nobody is reading; else it is not the
-    /// caller's any longer.
-    fn retire(&self, index: usize) -> bool {
         let seat = self.seat(index);
+        if seat.is_unused() {
+            return self.empty(seat);
+        }
         // Ordering: release, with the acquire of `leave`.
         seat.owner.store(RETIRED, Ordering::Release);
-        self.reclaim(seat)
+        self.reclaim(seat).then(|| self.empty(seat))?
     }
 
     /// Retired to idle, if nobody is reading and nobody else was first.
@@ -379,7 +494,7 @@ impl Seats {
 
     /// Idle to free, for who may change the waker.
     fn empty(&self, seat: &Seat) -> Option<Waker> {
-        // SAFETY: both callers have taken it back from retired while there was no reader.
+        // SAFETY: it is unused, or was taken back from retired when there was no reader.
         let waker = unsafe { seat.replace(None) };
         // Ordering: release, with the acquire of `leave`.
         seat.owner.store(FREE, Ordering::Release);
@@ -437,11 +552,11 @@ impl Seats {
     /// Empties the seats that were retired while others read.
     #[cold]
     fn sweep(&self) {
-        for seat in self.seats.iter() {
-            // Ordering: none. `reclaim` decides.
-            if seat.owner.load(Ordering::Relaxed) == RETIRED && self.reclaim(seat) {
-                drop(self.empty(seat));
-            }
-        }
+        // Ordering: none. `reclaim` decides.
+        let seats = self.seats.iter();
+        let retired = seats.filter(|seat| seat.owner.load(Ordering::Relaxed) == RETIRED);
+        let reclaimed = retired.filter(|seat| self.reclaim(seat));
+        // To drop a waker may panic, as to wake it may.
+        wake_all(reclaimed.filter_map(|seat| self.empty(seat)), drop);
     }
 }

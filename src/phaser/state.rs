@@ -21,16 +21,17 @@
 //! | stage | meaning |
 //! |---|---|
 //! | open | `a` of the `n` members have arrived in phase p; `a < n`, or both are 0 |
-//! | complete | all of p have arrived or left, the last by leaving, and no one leads yet; `a` newcomers have arrived in p + 1 |
+//! | orphaned | all of p have arrived or left, the last by leaving, and one thread looks for a leader; `a` newcomers have arrived in p + 1 |
+//! | complete | the same, one that waits is appointed to lead, and any that waits may |
 //! | held | all of p have arrived or left, and the leader holds the release; `a` newcomers have arrived in p + 1 |
 //!
-//! While p is complete or held, one of its members at least is still there, so `a < n` holds then
-//! too: who has arrived in p cannot arrive in p + 1 before p is released.
+//! In an orphaned phase nobody but that thread moves the stage. It is no member, or about to leave, and
+//! so this is what keeps the phase from moving on meanwhile.
 //!
 //! # Transitions
 //!
 //! Each is one compare-and-swap, and these are all the writes that the word ever sees. The closed
-//! bit, once set, stays; with it set, the first four and the completing kinds of `leave` end.
+//! bit, once set, stays; with it set, no more register, arrive, or complete a phase that is open.
 //!
 //! | from | to | who | name |
 //! |---|---|---|---|
@@ -41,11 +42,12 @@
 //! | (p, n, a) complete | (p + 1, n, a) open, or (p, n, a) held | a member of p, now the leader | [`State::complete`], [`State::hold`] |
 //! | (p, n, a) held | (p + 1, n, a) open | the leader | [`State::release`] |
 //! | (p, n, a) | (p, n, a - 1) | a member that gives up, its phase not complete | [`State::withdraw`] |
-//! | (p, n, a) | (p, n - 1, a), or a - 1 if it counted there | a member that leaves, others missing | [`State::leave`] |
-//! | (p, n, n - 1) open | (p, n - 1, 0) complete | the only member that was missing leaves, another waits | [`State::leave`] |
-//! | (p, n, n - 1) open | (p + 1, n - 1, 0) open | the same, if all others have arrived and none waits | [`State::leave`] |
-//! | (p, 1, 0) open or complete | (p + 1, 0, 0) open | the last member leaves: an empty phaser rests | [`State::leave`] |
-//! | (p, n, n - 1) complete | (p + 1, n - 1, 0) complete, or (p + 2, n - 1, 0) open | the last member of p leaves, all newcomers have arrived | [`State::leave`] |
+//! | (p, n, a) | (p, n - 1, a), or a - 1 if it counted there | a member that leaves | [`State::leave`] |
+//! | (p, n, n - 1) open | (p, n - 1, 0) orphaned | the only member that was missing leaves, and looks for a leader | [`State::leave`] |
+//! | (p, 1, 0) open | (p + 1, 0, 0) open | the last member leaves: an empty phaser rests | [`State::leave`] |
+//! | (p, n, a) orphaned | (p, n, a) complete | who looked for a leader has appointed one | [`State::appoint`] |
+//! | (p, n, a) complete | (p, n, a) orphaned | who was appointed stops waiting, or who appointed it finds that it did, and looks for another | [`State::orphan`], [`State::orphan_again`] |
+//! | (p, n, a) orphaned | (p + 1, n, a) open, or (p + 1, n, 0) orphaned if a = n > 0 | who looked for a leader has found none | [`State::release_unled`] |
 //! | any | the same, closed | anyone | [`State::close`] |
 //! | any | the same | a waiter whose slot came after its arrival, an observer | [`State::publish`] |
 //!
@@ -53,9 +55,10 @@
 //!
 //! The phase has 21 bits, so the word comes round. That does no harm: whether a transition may
 //! happen depends on the present word and on who asks, and not on how the word came about. A member
-//! that has not arrived in p keeps the phaser from going past p, and one that has cannot be passed by
-//! p + 1. So members are never further than one phase away from the word, and tell the phases apart by
-//! the bits that there are. Who is not a member asks [`State::phase`], which has all 64.
+//! that has not arrived in p keeps the phaser from going past p, one that has keeps it from going past
+//! p + 1, and who looks for a leader of an orphaned p keeps it where it is. So these are never further
+//! than one phase away from the word, and tell the phases apart by the bits that there are. Who is not a
+//! member asks [`State::phase`], which has all 64.
 //!
 //! # Memory orderings
 //!
@@ -65,11 +68,10 @@
 //! - `arrive` and `leave` (release) with `complete`, `hold` and `leave` (acquire): whoever completes a
 //!   phase sees all that its members did before they arrived or left, registrations of wakers first
 //!   of all.
-//! - `publish` (release) with `complete`, `release`, `leave` and `close` (acquire): they find the slot.
-//! - `complete`, `release` and `leave` (release) with `load` (acquire): whoever learns that a phase was
+//! - `publish` (release) with `complete`, `release`, `release_unled`, `leave`, `appoint`, `orphan` and
+//!   `close` (acquire): they find the slot.
+//! - `complete`, `release`, `release_unled` and `leave` (release) with `load` (acquire): whoever learns that a phase was
 //!   released sees all that its members did before, and all that the leader did before the release.
-
-use core::ops::Range;
 
 use crossbeam_utils::CachePadded;
 
@@ -83,14 +85,15 @@ pub(crate) const MAX_PARTIES: u64 = (1 << COUNT_BITS) - 1;
 const ARRIVAL: u64 = 1;
 const PARTY: u64 = 1 << COUNT_BITS;
 const STAGE: u64 = 0b11 << (2 * COUNT_BITS);
-const COMPLETE: u64 = 0b01 << (2 * COUNT_BITS);
-const HELD: u64 = 0b10 << (2 * COUNT_BITS);
+const ORPHANED: u64 = 0b01 << (2 * COUNT_BITS);
+const COMPLETE: u64 = 0b10 << (2 * COUNT_BITS);
+const HELD: u64 = 0b11 << (2 * COUNT_BITS);
 const CLOSED: u64 = 0b100 << (2 * COUNT_BITS);
 const PHASE: u64 = 0b1000 << (2 * COUNT_BITS);
 /// The phase as far as the word has it.
 const PHASE_MASK: u64 = u64::MAX / PHASE;
 
-/// How many phases go by from one update of `recent` to the next. Some may be late.
+/// How many phases go by from one note in `recent` to the next. Notes may be late.
 const NOTED: u64 = 1 << 10;
 
 /// The word of one phaser.
@@ -110,21 +113,23 @@ pub(crate) struct Word(u64);
 pub(crate) enum Stage {
     /// Its arrivals are being counted.
     Open,
-    /// All have come or gone, and any of its members may lead.
+    /// All have come or gone, and any of its members that wait may lead.
     Complete,
-    /// Its leader holds the release.
+    /// All have come or gone, and its leader holds the release, or is being looked for.
     Held,
     /// It is over.
     Released,
 }
 
-/// What a departure did to the phases.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Departure {
-    /// The phases that it released.
-    pub(crate) released: Range<u64>,
-    /// These, and the one after them if it is complete and a member that waits must lead it.
-    pub(crate) ended: Range<u64>,
+/// What a departure did to the phase.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Departure {
+    /// Nothing.
+    Unnoticed,
+    /// It released it. Nobody is left.
+    Released(u64),
+    /// It completed it, and the caller must find a leader.
+    Orphaned(u64),
 }
 
 impl Word {
@@ -155,16 +160,14 @@ impl Word {
         match self.open_minus(phase) {
             0 => Stage::Open,
             _ if (self.0 / PHASE).wrapping_sub(phase) & PHASE_MASK != 0 => Stage::Released,
-            _ if self.0 & STAGE == HELD => Stage::Held,
-            _ => Stage::Complete,
+            _ if self.0 & STAGE == COMPLETE => Stage::Complete,
+            _ => Stage::Held,
         }
     }
 
-    /// Whether one more arrival completes the open phase.
-    ///
-    /// Not while another is complete or held: one of its members will not have arrived in the next.
+    /// Whether one more arrival completes the phase: it is open, and all others have arrived.
     pub(crate) fn lacks_one(self) -> bool {
-        self.arrived() + 1 == self.parties()
+        self.is_open() && self.arrived() + 1 == self.parties()
     }
 
     /// The same with the next phase open, in which the newcomers have arrived.
@@ -217,7 +220,8 @@ impl State {
     #[inline]
     pub(crate) fn note_release(&self, phase: u64) {
         let began = phase + 1;
-        if began % NOTED == 0 {
+        // Ordering: none. Who does not see the last note makes one too many.
+        if began.saturating_sub(self.recent.load(Ordering::Relaxed)) >= NOTED {
             // Ordering: release, with the acquire of `load_with_phase`. A maximum, because one that
             // was away in between must not put it back.
             self.recent.fetch_max(began, Ordering::Release);
@@ -245,7 +249,7 @@ impl State {
     /// Completes the phase if it is open and lacks one, and releases it: (p + 1, n, ...) open.
     #[inline]
     pub(crate) fn complete(&self, from: Word) -> Result<(), Word> {
-        debug_assert!(from.0 & STAGE == COMPLETE || from.is_open() && from.lacks_one());
+        debug_assert!(from.0 & STAGE == COMPLETE || from.lacks_one());
         let Word(to) = Self::all_arrived(from).released();
         // Ordering: acquire, with the release of `arrive`, `leave` and `publish`; release, with the
         // acquire of `load`.
@@ -254,7 +258,7 @@ impl State {
 
     /// Completes the phase if it is open and lacks one, and holds the release: (p, n, ...) held.
     pub(crate) fn hold(&self, from: Word) -> Result<(), Word> {
-        debug_assert!(from.0 & STAGE == COMPLETE || from.is_open() && from.lacks_one());
+        debug_assert!(from.0 & STAGE == COMPLETE || from.lacks_one());
         let Word(to) = Self::all_arrived(from);
         // Ordering: acquire, with the release of `arrive` and `leave`.
         self.swap(from, to & !STAGE | HELD, Ordering::Acquire)
@@ -298,19 +302,26 @@ impl State {
     }
 
     /// Takes a member out that owes `phase` or, if it `has_arrived`, was counted in it.
-    ///
-    /// `someone_waits` says of a phase that this completes if there is one who can lead it.
-    pub(crate) fn leave(
-        &self,
-        phase: u64,
-        has_arrived: bool,
-        someone_waits: impl Fn(u64) -> bool,
-    ) -> Departure {
+    pub(crate) fn leave(&self, phase: u64, has_arrived: bool) -> Departure {
         let mut word = self.load();
         loop {
-            let counts = has_arrived && word.stage_of(phase) == Stage::Open;
-            let less = word.0 - PARTY - if counts { ARRIVAL } else { 0 };
-            let (to, departure) = Self::settle(Word(less), phase, &someone_waits);
+            let stage = word.stage_of(phase);
+            let counts = has_arrived && stage == Stage::Open;
+            let less = Word(word.0 - PARTY - if counts { ARRIVAL } else { 0 });
+            // It owes the open phase then: its own, or the one after if it has not seen that end.
+            let open = if stage == Stage::Released {
+                phase + 1
+            } else {
+                phase
+            };
+            let (to, departure) = if !word.lacks_one() || word.is_closed() || counts {
+                (less, Departure::Unnoticed)
+            } else if less.parties() == 0 {
+                (less.released(), Departure::Released(open))
+            } else {
+                let all_arrived = Self::all_arrived(less).0;
+                (Word(all_arrived | ORPHANED), Departure::Orphaned(open))
+            };
             // Ordering: release, with the acquire of `complete`, `hold` and `leave`; acquire, with
             // the release of `arrive`, `leave` and `publish`, in case it completes the phase; release,
             // with the acquire of `load`, in case it releases it.
@@ -321,37 +332,80 @@ impl State {
         }
     }
 
-    /// What becomes of a word from which a member has left that knew `phase`.
-    fn settle(
-        mut word: Word,
-        phase: u64,
-        someone_waits: impl Fn(u64) -> bool,
-    ) -> (Word, Departure) {
-        // The phase of the word, with all its bits: that of the member, the one before or the one after.
-        let first = (phase + 1) - ((phase + 1).wrapping_sub(word.0 / PHASE) & PHASE_MASK);
-        let mut present = first;
-        let mut ended = first;
-        while word.arrived() == word.parties() && !(word.is_open() && word.is_closed()) {
-            // All have come or gone, those that were there when a phase was complete and not released
-            // included.
-            if word.is_open() && word.parties() > 0 && someone_waits(present) {
-                word = Word(word.0 & !MAX_PARTIES | COMPLETE);
-                ended = present + 1;
-                break;
-            }
-            let rests = word.parties() == 0;
-            word = Self::all_arrived(word).released();
-            present += 1;
-            ended = present;
-            if rests {
-                break;
+    /// Orphaned to complete, for who has appointed a leader.
+    pub(crate) fn appoint(&self) {
+        let mut word = self.load();
+        loop {
+            debug_assert!(word.0 & STAGE == ORPHANED);
+            // Ordering: acquire, with the release of `publish`: whom this does not let lead, it wakes; and
+            // who stopped to wait before this is seen.
+            match self.swap(word, word.0 & !STAGE | COMPLETE, Ordering::Acquire) {
+                Ok(()) => return,
+                Err(present) => word = present,
             }
         }
-        let departure = Departure {
-            released: first..present,
-            ended: first..ended,
-        };
-        (word, departure)
+    }
+
+    /// Complete to orphaned, for a member of `phase` that was appointed and waits no longer. Returns
+    /// whether it must look for another.
+    pub(crate) fn orphan(&self, phase: u64) -> bool {
+        let mut word = self.load();
+        loop {
+            let turned = match word.stage_of(phase) {
+                // Ordering: acquire, with the release of `arrive` and `publish`.
+                Stage::Complete => self
+                    .swap(word, word.0 & !STAGE | ORPHANED, Ordering::Acquire)
+                    .map(|()| true),
+                // Who appointed it will look again, and see that it does not wait.
+                Stage::Held => self.publish(word).map(|()| false),
+                Stage::Open | Stage::Released => return false,
+            };
+            match turned {
+                Ok(orphaned) => return orphaned,
+                Err(present) => word = present,
+            }
+        }
+    }
+
+    /// Complete to orphaned, for who has appointed one for `phase` that may have stopped to wait. Returns
+    /// the phase for which it must look again.
+    ///
+    /// It is no member. So it may take a later phase for this one, if that comes at the right turn of the
+    /// word; but that is as good, since it asks for the phase when that cannot move on any more.
+    pub(crate) fn orphan_again(&self, phase: u64) -> Option<u64> {
+        loop {
+            let (word, present) = self.load_with_phase();
+            if present != phase || word.0 & STAGE != COMPLETE {
+                return None;
+            }
+            // Ordering: acquire, with the release of `arrive` and `publish`.
+            if self
+                .swap(word, word.0 & !STAGE | ORPHANED, Ordering::Acquire)
+                .is_ok()
+            {
+                return Some(self.load_with_phase().1);
+            }
+        }
+    }
+
+    /// Releases the orphaned phase, for who has found no leader. Returns whether the next one is
+    /// orphaned then: if all members are newcomers that have arrived.
+    pub(crate) fn release_unled(&self) -> bool {
+        let mut word = self.load();
+        loop {
+            debug_assert!(word.0 & STAGE == ORPHANED);
+            let mut to = word.released();
+            let is_full = to.parties() > 0 && to.arrived() == to.parties() && !to.is_closed();
+            if is_full {
+                to = Word(Self::all_arrived(to).0 | ORPHANED);
+            }
+            // Ordering: acquire, with the release of `arrive`, `leave` and `publish`; release, with the
+            // acquire of `load`.
+            match self.swap(word, to.0, Ordering::AcqRel) {
+                Ok(()) => return is_full,
+                Err(present) => word = present,
+            }
+        }
     }
 
     /// Sets the closed bit. Fails with no word if that had been done.

@@ -855,14 +855,14 @@ const MUTANTS: &[Mutant] = &[
         name: "a leader that is ready only after the wakes",
         file: WAITER,
         find: "        let ready = self.ready(generation, true);
-        if let Lead::Release = lead {
-            barrier.slab.release(generation);
-        }
-        Ok(ready)",
-        replace: "        if let Lead::Release = lead {
-            barrier.slab.release(generation);
-        }
-        Ok(self.ready(generation, true))",
+        match lead {
+            Lead::Release => {
+                barrier.slab.release(generation);",
+        replace: "        let ready = Poll::Pending;
+        match lead {
+            Lead::Release => {
+                barrier.slab.release(generation);
+                return Ok(self.ready(generation, true));",
         test: Plain("wakers"),
         quick: false,
     },

@@ -1,0 +1,157 @@
+//! A whole cluster on this machine: starts its processes, may kill one, and checks the records.
+
+use std::{
+    collections::BTreeSet,
+    env,
+    ffi::OsString,
+    path::Path,
+    process::{self, Stdio},
+    time::{Instant, SystemTime},
+};
+
+use anyhow::{Context, Result, ensure};
+use clap::{Args, ValueEnum};
+use cluster::{
+    history,
+    process::{Summary, Work},
+    rendezvous::State,
+    settings::Terms,
+};
+use tokio::{
+    process::{Child, Command},
+    task::JoinSet,
+};
+
+#[derive(Args)]
+pub struct Options {
+    #[command(flatten)]
+    terms: Terms,
+
+    #[command(flatten)]
+    work: Work,
+
+    /// Kills the last process with SIGKILL as soon as this many generations are complete
+    #[arg(long, value_name = "GENERATIONS")]
+    kill_at: Option<u64>,
+}
+
+pub async fn run(options: Options) -> Result<()> {
+    let Options {
+        terms,
+        work,
+        kill_at,
+    } = options;
+    ensure!(
+        kill_at.is_none_or(|at| at < work.generations),
+        "--kill-at must come before the end, at {} generations",
+        work.generations
+    );
+    let records = tempfile::tempdir().context("no folder for the records")?;
+    let barrier = fresh_name();
+    let start = Instant::now();
+    let mut children = Vec::new();
+    for process in 0..terms.processes {
+        let name = format!("p{process}");
+        let mut more: Vec<OsString> = vec!["--records".into()];
+        more.push(records.path().join(&name).into());
+        children.push(spawn(&barrier, &name, &terms, &work, more)?);
+    }
+
+    if let Some(at) = kill_at {
+        let victim = children.last_mut().expect("there is at least one");
+        let name = format!("p{}", terms.processes - 1);
+        tokio::select! {
+            _ = victim.wait() => {}
+            reached = history::follow(&terms.endpoint, &barrier, |state| state.generation >= at) => {
+                reached?;
+                victim.kill().await?;
+                println!("{at} generations are complete: {name} is killed");
+            }
+        }
+    }
+    let expected = children.len() - usize::from(kill_at.is_some());
+    let mut ends = JoinSet::new();
+    for child in children {
+        ends.spawn(child.wait_with_output());
+    }
+    let mut well = 0;
+    while let Some(end) = ends.join_next().await {
+        well += usize::from(end??.status.success());
+    }
+
+    let seconds = start.elapsed().as_secs_f64();
+    let history = history::read(&terms.endpoint, &barrier).await?;
+    report(&history, records.path(), work.tasks)?;
+    println!("{seconds:.1} s in all");
+    ensure!(
+        well >= expected,
+        "{} of {} processes stopped with an error",
+        expected - well,
+        terms.processes
+    );
+    Ok(())
+}
+
+fn report(history: &[State], records: &Path, tasks: u32) -> Result<()> {
+    let tally = history::check(history, records, tasks).context("work was lost, or done twice")?;
+    let complete: Vec<_> = history
+        .iter()
+        .filter(|state| state.lost.is_none())
+        .collect();
+    for same in complete.chunk_by(|a, b| a.counted == b.counted) {
+        let names: BTreeSet<_> = same[0].counted.keys().map(String::as_str).collect();
+        println!(
+            "generations {} to {}: {}",
+            same[0].generation - 1,
+            same[same.len() - 1].generation - 1,
+            Vec::from_iter(names).join(" ")
+        );
+    }
+    println!(
+        "{} generations, each completed once; {} times a process was counted, each time with its \
+         work done once by each of {tasks} tasks; {} times work was done and not counted",
+        complete.len(),
+        tally.counted,
+        tally.uncounted
+    );
+    Ok(())
+}
+
+/// Starts this program as one process of the cluster.
+pub fn spawn(
+    barrier: &str,
+    name: &str,
+    terms: &Terms,
+    work: &Work,
+    more: impl IntoIterator<Item = OsString>,
+) -> Result<Child> {
+    let on_loss = terms.on_loss.to_possible_value().expect("none is hidden");
+    Command::new(env::current_exe()?)
+        .arg("process")
+        .args(["--barrier", barrier, "--process", name])
+        .args(["--endpoint", &terms.endpoint])
+        .args(["--processes", &terms.processes.to_string()])
+        .args(["--on-loss", on_loss.get_name()])
+        .args(["--ttl", &terms.ttl.to_string()])
+        .args(["--patience", &terms.patience.to_string()])
+        .args(["--tasks", &work.tasks.to_string()])
+        .args(["--generations", &work.generations.to_string()])
+        .args(more)
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .context("cannot start a process")
+}
+
+/// Of a barrier that never was before.
+pub fn fresh_name() -> String {
+    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    format!("cluster-{}-{}", process::id(), now.as_nanos())
+}
+
+/// What a process that has come to its end has printed.
+pub async fn summary(child: Child) -> Result<Summary> {
+    let end = child.wait_with_output().await?;
+    ensure!(end.status.success(), "a process stopped with an error");
+    Ok(serde_json::from_slice(&end.stdout)?)
+}

@@ -1,0 +1,46 @@
+//! Barriers to look at with tokio-console: `cargo run` in this folder, and `tokio-console` beside it.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Result;
+use atomic_barrier::Barrier;
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+/// In a `static`, and shown all the same, from its first wait on.
+static ROUND: Barrier = Barrier::new(4);
+
+/// One of the four that meet again and again, each after work of another length.
+async fn worker(number: u64) {
+    loop {
+        sleep(Duration::from_millis(400 * number)).await;
+        ROUND.wait().await;
+    }
+}
+
+/// Comes, and takes its arrival back when it has waited for too long.
+async fn impatient(start: Arc<Barrier>) {
+    while timeout(Duration::from_secs(2), start.wait()).await.is_err() {
+        sleep(Duration::from_secs(1)).await;
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    console_subscriber::init();
+    // Three are expected. One waits, one comes and goes, and one was forgotten: what to look for in
+    // the console when a program hangs.
+    let start = Arc::new(Barrier::new(3));
+    let mut tasks: JoinSet<()> = (1..=4).map(worker).collect();
+    tasks.spawn(impatient(start.clone()));
+    tasks.spawn(async move {
+        start.wait_owned().await;
+    });
+    println!("tokio-console shows what waits here, under `r`; Ctrl-C ends it");
+    while let Some(task) = tasks.join_next().await {
+        task?;
+    }
+    Ok(())
+}

@@ -1,0 +1,523 @@
+//! A parallel hash join whose partitions are cancelled at random, as those of a query under a LIMIT
+//! are: each builds its part of a table, all that are left meet, and each looks its own words up in
+//! all parts. A barrier of a fixed count waits for the cancelled ones; a phaser does not.
+//!
+//! ```text
+//! cargo run --example fan_in
+//! cargo run --example fan_in -- --barrier tokio --deadline 500
+//! cargo run --example fan_in -- --barrier atomic --deadline 500
+//! cargo run --example fan_in -- path/to/text --partitions 100 --cancel 0.7 --seed 1
+//! ```
+
+use std::{
+    collections::HashMap,
+    fmt, fs,
+    future::{Future, poll_fn},
+    io::{self, Write},
+    ops::Range,
+    path::PathBuf,
+    pin::pin,
+    process::ExitCode,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    task::Poll,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use atomic_barrier::{Barrier, Participant, Phaser};
+use clap::{Parser, ValueEnum};
+use fastrand::Rng;
+use tokio::{
+    runtime::Runtime,
+    task::{JoinSet, yield_now},
+    time::timeout,
+};
+
+/// Joins the words of a text's partitions with each other, while some partitions are cancelled.
+///
+/// The lines are split into partitions, with a task each. A task counts the words of its lines, which
+/// is its part of the table, then meets the others, and then looks each of its words up in the other
+/// parts. Partitions are cancelled while they build, when they have built, and while they wait for the
+/// others. What is cancelled before it has built is not in the table. The result is compared with that
+/// of a sequential run.
+#[derive(Parser)]
+struct Options {
+    /// A text in UTF-8 [default: the Gettysburg Address]
+    text: Option<PathBuf>,
+
+    /// What the partitions meet at
+    #[arg(long, value_enum, default_value_t = Kind::Phaser)]
+    barrier: Kind,
+
+    /// Partitions of the text, some of them empty if it has fewer lines
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    partitions: u32,
+
+    /// How likely it is that a partition is cancelled, from 0 to 1
+    #[arg(long, value_name = "RATE", default_value_t = 0.5, value_parser = rate)]
+    cancel: f64,
+
+    /// Decides which partitions are cancelled, and when
+    #[arg(long, default_value_t = 2)]
+    seed: u64,
+
+    /// How long all may take, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 5000,
+          value_parser = clap::value_parser!(u32).range(1..=3_600_000))]
+    deadline: u32,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Kind {
+    /// This crate's phaser: members leave when they are dropped
+    Phaser,
+    /// This crate's barrier: a fixed count, and a dropped wait takes its arrival back
+    Atomic,
+    /// tokio's barrier: a fixed count, and a dropped wait stays counted
+    Tokio,
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if (0.0..=1.0).contains(&rate) => Ok(rate),
+        _ => Err("expected a number from 0 to 1".to_string()),
+    }
+}
+
+const BUILT_IN: &str = include_str!("texts/gettysburg.txt");
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let fail = |code: u8, error: anyhow::Error| {
+        eprintln!("error: {error:#}");
+        ExitCode::from(code)
+    };
+    match load(&options) {
+        Err(error) => fail(2, error),
+        Ok((name, lines)) => match run(&options, &name, lines) {
+            Err(error) => fail(1, error),
+            Ok(()) => ExitCode::SUCCESS,
+        },
+    }
+}
+
+/// The lines of the text, under what name.
+fn load(options: &Options) -> Result<(String, Vec<String>)> {
+    let (name, text) = match &options.text {
+        None => ("the Gettysburg Address".to_string(), BUILT_IN.into()),
+        Some(path) => {
+            let text = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+            (path.display().to_string(), text)
+        }
+    };
+    let text = String::from_utf8(text).map_err(|error| {
+        let (good, bad) = error.as_bytes().split_at(error.utf8_error().valid_up_to());
+        let line = 1 + good.iter().filter(|&&byte| byte == b'\n').count();
+        anyhow!(
+            "{name}: line {line}: expected UTF-8, found the byte 0x{:02x}",
+            bad[0]
+        )
+    })?;
+    let lines: Vec<String> = text.lines().map(str::to_string).collect();
+    ensure!(!lines.is_empty(), "{name}: expected a text, found nothing");
+    Ok((name, lines))
+}
+
+fn run(options: &Options, name: &str, lines: Vec<String>) -> Result<()> {
+    let query = Arc::new(Query::new(options, lines));
+    let meeting = Meeting::new(options.barrier, query.partitions.len());
+    let runtime = Runtime::new().context("cannot start the runtime")?;
+    let deadline = Duration::from_millis(options.deadline.into());
+    let answers = runtime.block_on(answers(&query, &meeting, deadline))?;
+    query.check(&answers)?;
+
+    let total = Answer {
+        words: answers.iter().flatten().map(|answer| answer.words).sum(),
+        joined: answers.iter().flatten().map(|answer| answer.joined).sum(),
+        pairs: answers.iter().flatten().map(|answer| answer.pairs).sum(),
+    };
+    let report = format!(
+        "{name}: {lines} lines in {partitions} partitions, which met at {meeting}
+cancelled while building:       {building}
+cancelled when built:           {built}
+cancelled while waiting:        {waiting}
+in the table, whole parts only: {table}
+looked their words up:          {answered}
+Of their {words} words, each counted once a partition, {joined} are in another part of the table, and make
+{pairs} pairs of occurrences. A sequential run over the same partitions agrees.
+",
+        lines = query.lines.len(),
+        partitions = query.partitions.len(),
+        building = query.list(|p| matches!(p.cancel, Some(Cancel::Building { .. }))),
+        built = query.list(|p| matches!(p.cancel, Some(Cancel::Built))),
+        waiting = query.list(|p| matches!(p.cancel, Some(Cancel::Waiting))),
+        table = query.list(|p| p.part.get().is_some()),
+        answered = query.list(|p| answers[p.number].is_some()),
+        words = total.words,
+        joined = total.joined,
+        pairs = total.pairs,
+    );
+    io::stdout()
+        .write_all(report.as_bytes())
+        .context("cannot print the results")
+}
+
+fn list(partitions: impl Iterator<Item = impl fmt::Display>) -> String {
+    let names: Vec<_> = partitions.map(|partition| partition.to_string()).collect();
+    if names.is_empty() {
+        return "none".to_string();
+    }
+    names.join(", ")
+}
+
+/// Runs all partitions, and returns the answers of those that were not cancelled.
+async fn answers(
+    query: &Arc<Query>,
+    meeting: &Meeting,
+    deadline: Duration,
+) -> Result<Vec<Option<Answer>>> {
+    let mut tasks = JoinSet::new();
+    let places = meeting.places(query.partitions.len())?;
+    for (number, place) in places.into_iter().enumerate() {
+        let polls = query.partitions[number].polls();
+        let join = query.clone().join(number, place);
+        tasks.spawn(async move { (number, limited(join, polls).await) });
+    }
+
+    let mut answers = vec![None; query.partitions.len()];
+    let mut ended = vec![false; query.partitions.len()];
+    let all = async {
+        while let Some(end) = tasks.join_next().await {
+            let (number, answer) = end?;
+            answers[number] = answer.transpose()?;
+            ended[number] = true;
+        }
+        anyhow::Ok(())
+    };
+    match timeout(deadline, all).await {
+        Ok(end) => end?,
+        Err(_) => {
+            let late = query.late(meeting, &ended);
+            tasks.shutdown().await;
+            if let Meeting::Atomic(barrier) = meeting {
+                assert_eq!(barrier.arrived(), 0, "dropped waits are taken back");
+            }
+            return Err(late.context(format!("not done after {} ms", deadline.as_millis())));
+        }
+    }
+    Ok(answers)
+}
+
+/// Polls a task so many times, and then drops it wherever it is, as a consumer does that has enough.
+async fn limited<T>(task: impl Future<Output = T>, polls: usize) -> Option<T> {
+    let mut task = pin!(task);
+    let mut left = polls;
+    poll_fn(|cx| {
+        if left > 0 {
+            left -= 1;
+            if let Poll::Ready(output) = task.as_mut().poll(cx) {
+                return Poll::Ready(Some(output));
+            }
+        }
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// Where all partitions meet.
+enum Meeting {
+    Phaser(Phaser),
+    Atomic(Arc<Barrier>),
+    Tokio(Arc<tokio::sync::Barrier>),
+}
+
+/// What a partition meets the others with.
+enum Place {
+    Phaser(Participant),
+    Atomic(Arc<Barrier>),
+    Tokio(Arc<tokio::sync::Barrier>),
+}
+
+impl Meeting {
+    fn new(kind: Kind, n: usize) -> Meeting {
+        match kind {
+            Kind::Phaser => Meeting::Phaser(Phaser::new()),
+            Kind::Atomic => Meeting::Atomic(Arc::new(Barrier::new(n))),
+            Kind::Tokio => Meeting::Tokio(Arc::new(tokio::sync::Barrier::new(n))),
+        }
+    }
+
+    /// All places at once: members that registered by and by could meet too early.
+    fn places(&self, n: usize) -> Result<Vec<Place>> {
+        Ok(match self {
+            Meeting::Phaser(phaser) => {
+                let members = phaser.register_many(n)?;
+                members.into_iter().map(Place::Phaser).collect()
+            }
+            Meeting::Atomic(barrier) => (0..n).map(|_| Place::Atomic(barrier.clone())).collect(),
+            Meeting::Tokio(barrier) => (0..n).map(|_| Place::Tokio(barrier.clone())).collect(),
+        })
+    }
+}
+
+impl fmt::Display for Meeting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Meeting::Phaser(_) => "a phaser",
+            Meeting::Atomic(_) => "an atomic barrier",
+            Meeting::Tokio(_) => "tokio's barrier",
+        })
+    }
+}
+
+impl Place {
+    async fn wait(&mut self) -> Result<()> {
+        match self {
+            Place::Phaser(member) => _ = member.wait().await?,
+            Place::Atomic(barrier) => _ = barrier.wait().await,
+            Place::Tokio(barrier) => _ = barrier.wait().await,
+        }
+        Ok(())
+    }
+}
+
+struct Query {
+    lines: Vec<String>,
+    partitions: Vec<Partition>,
+}
+
+/// How often each word occurs.
+type Part = HashMap<String, u64>;
+
+struct Partition {
+    number: usize,
+    lines: Range<usize>,
+    cancel: Option<Cancel>,
+    /// Its part of the table, once that is whole.
+    part: OnceLock<Part>,
+    /// Whether it is waiting for the others.
+    waits: AtomicBool,
+}
+
+/// When a partition is cancelled.
+#[derive(Clone, Copy)]
+enum Cancel {
+    /// After so many lines.
+    Building { lines: usize },
+    /// Before it has arrived.
+    Built,
+    /// When it has arrived.
+    Waiting,
+}
+
+impl fmt::Display for Cancel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Cancel::Building { .. } => "cancelled while building",
+            Cancel::Built => "cancelled when built",
+            Cancel::Waiting => "cancelled while waiting",
+        })
+    }
+}
+
+impl fmt::Display for Partition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.number.fmt(f)
+    }
+}
+
+impl Partition {
+    /// How often it is polled: each time it goes on by one of the steps of [`Query::join`].
+    fn polls(&self) -> usize {
+        match self.cancel {
+            Some(Cancel::Building { lines }) => lines,
+            Some(Cancel::Built) => self.lines.len() + 1,
+            Some(Cancel::Waiting) => self.lines.len() + 2,
+            None => usize::MAX,
+        }
+    }
+}
+
+/// What a partition has found: its different words, how many of them are in other parts too, and in
+/// how many pairs of one occurrence here and one there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Answer {
+    words: u64,
+    joined: u64,
+    pairs: u64,
+}
+
+impl Answer {
+    /// A word that occurs `here` times, and in the other parts of the table `there` times.
+    fn add(&mut self, here: u64, there: u64) {
+        self.words += 1;
+        self.joined += u64::from(there > 0);
+        self.pairs += here * there;
+    }
+}
+
+/// Words are what stands between spaces, without the punctuation around it.
+fn words(line: &str) -> impl Iterator<Item = String> {
+    line.split_whitespace()
+        .map(|word| word.trim_matches(|char: char| !char.is_alphanumeric()))
+        .filter(|word| !word.is_empty())
+        .map(str::to_lowercase)
+}
+
+impl Query {
+    fn new(options: &Options, lines: Vec<String>) -> Query {
+        let mut random = Rng::with_seed(options.seed);
+        let n = options.partitions as usize;
+        let partitions = (0..n)
+            .map(|number| {
+                let [start, end] = [number, number + 1].map(|number| lines.len() * number / n);
+                let mut cancel = None;
+                if random.f64() < options.cancel {
+                    let lines = random.usize(..=end - start);
+                    let whens = [Cancel::Building { lines }, Cancel::Built, Cancel::Waiting];
+                    cancel = random.choice(whens);
+                }
+                Partition {
+                    number,
+                    lines: start..end,
+                    cancel,
+                    part: OnceLock::new(),
+                    waits: AtomicBool::new(false),
+                }
+            })
+            .collect();
+        Query { lines, partitions }
+    }
+
+    /// The partitions that belong there.
+    fn list(&self, belongs: impl Fn(&Partition) -> bool) -> String {
+        list(
+            self.partitions
+                .iter()
+                .filter(|partition| belongs(partition)),
+        )
+    }
+
+    /// The task of a partition. It yields between its steps, as an engine does after each batch.
+    async fn join(self: Arc<Self>, number: usize, mut place: Place) -> Result<Answer> {
+        let partition = &self.partitions[number];
+        let mut part = Part::new();
+        for line in &self.lines[partition.lines.clone()] {
+            for word in words(line) {
+                *part.entry(word).or_default() += 1;
+            }
+            yield_now().await;
+        }
+        let part = partition.part.get_or_init(|| part);
+        yield_now().await;
+
+        let waiting = Waiting::new(partition);
+        place.wait().await?;
+        drop(waiting);
+        // From here on nobody adds to the table: all have built, or were cancelled before.
+        yield_now().await;
+
+        let others = || {
+            self.partitions
+                .iter()
+                .filter(|other| other.number != number)
+        };
+        let mut answer = Answer::default();
+        for (word, here) in part {
+            let there = others().filter_map(|other| other.part.get()?.get(word));
+            answer.add(*here, there.sum());
+        }
+        Ok(answer)
+    }
+
+    /// Who is missing at a meeting that has missed its deadline.
+    fn late(&self, meeting: &Meeting, ended: &[bool]) -> anyhow::Error {
+        let waits = |partition: &&Partition| partition.waits.load(Relaxed);
+        let (waiting, missing): (Vec<_>, Vec<_>) = self.partitions.iter().partition(waits);
+        let at_work = missing.iter().filter(|missing| !ended[missing.number]);
+        if at_work.clone().next().is_some() {
+            return anyhow!("still at work are {}", list(at_work));
+        }
+        let n = self.partitions.len();
+        let arrived = match meeting {
+            Meeting::Tokio(_) => {
+                let waiting = waiting.len();
+                return anyhow!(
+                    "{waiting} of {n} partitions hang at {meeting}, which does not say for whom"
+                );
+            }
+            Meeting::Atomic(barrier) => barrier.arrived(),
+            Meeting::Phaser(phaser) => phaser.arrived(),
+        };
+        let missing = missing.iter().map(|partition| match partition.cancel {
+            Some(cancel) => format!("{partition} ({cancel})"),
+            None => partition.to_string(),
+        });
+        anyhow!(
+            "{arrived} of {n} partitions have arrived at {meeting}, missing are {}",
+            list(missing)
+        )
+    }
+
+    /// Compares with what a sequential run finds, for each partition that was to be left.
+    fn check(&self, answers: &[Option<Answer>]) -> Result<()> {
+        // By word, how often it occurs in which partition that is in the table.
+        let mut table: HashMap<String, HashMap<usize, u64>> = HashMap::new();
+        for partition in &self.partitions {
+            if !matches!(partition.cancel, Some(Cancel::Building { .. })) {
+                for word in self.lines[partition.lines.clone()]
+                    .iter()
+                    .flat_map(|line| words(line))
+                {
+                    *table
+                        .entry(word)
+                        .or_default()
+                        .entry(partition.number)
+                        .or_default() += 1;
+                }
+            }
+        }
+        let mut expected: Vec<_> = self
+            .partitions
+            .iter()
+            .map(|partition| partition.cancel.is_none().then(Answer::default))
+            .collect();
+        for counts in table.values() {
+            let total: u64 = counts.values().sum();
+            for (&number, here) in counts {
+                if let Some(answer) = &mut expected[number] {
+                    answer.add(*here, total - here);
+                }
+            }
+        }
+        for (number, (found, expected)) in answers.iter().zip(&expected).enumerate() {
+            ensure!(
+                found == expected,
+                "partition {number} has found {found:?}, but one after the other it is {expected:?}"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Notes that a partition waits, until it is dropped.
+struct Waiting<'a>(&'a Partition);
+
+impl<'a> Waiting<'a> {
+    fn new(partition: &'a Partition) -> Waiting<'a> {
+        partition.waits.store(true, Relaxed);
+        Waiting(partition)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waits.store(false, Relaxed);
+    }
+}

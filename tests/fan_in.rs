@@ -1,0 +1,319 @@
+//! The example `fan_in`: what becomes of its join at each kind of barrier, and that its books are right.
+
+mod examples;
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    fs,
+    process::Command,
+};
+
+use examples::{complaint, example, output, report};
+
+const TEXT: &str = include_str!("../examples/texts/gettysburg.txt");
+const BARRIERS: [&str; 3] = ["phaser", "atomic", "tokio"];
+
+/// So many that with half of them cancelled, some are left and some are cancelled in each way,
+/// whatever the seed.
+const MANY: usize = 60;
+
+fn fan_in(barrier: &str, partitions: usize, cancel: f64, seed: u64) -> Command {
+    let mut command = example("fan_in");
+    command.args([
+        format!("--barrier={barrier}"),
+        format!("--partitions={partitions}"),
+        format!("--cancel={cancel}"),
+        format!("--seed={seed}"),
+    ]);
+    command
+}
+
+type Partitions = BTreeSet<usize>;
+
+/// What a run has printed.
+#[derive(Debug, PartialEq)]
+struct Report {
+    lines: usize,
+    partitions: usize,
+    meeting: String,
+    /// Cancelled while building, when built, while waiting.
+    cancelled: [Partitions; 3],
+    table: Partitions,
+    answered: Partitions,
+    /// Words, words in other parts, pairs.
+    totals: [usize; 3],
+}
+
+fn results(command: &mut Command) -> Report {
+    let text = report(&output(command));
+    let mut lines = text.lines();
+    let head = lines.next().expect(&text);
+    let (_, head) = head.split_once(": ").expect(&text);
+    let (numbers, meeting) = head.split_once(", which met at ").expect(&text);
+    let [read, partitions] = numbers_in(numbers).try_into().expect(&text);
+    let mut list = |name: &str| {
+        let list = lines.next().and_then(|line| line.strip_prefix(name));
+        let list = list.unwrap_or_else(|| panic!("{name} {text}")).trim_start();
+        assert!(list == "none" || list.starts_with(|char: char| char.is_numeric()));
+        numbers_in(list).into_iter().collect()
+    };
+    let cancelled = [
+        list("cancelled while building:"),
+        list("cancelled when built:"),
+        list("cancelled while waiting:"),
+    ];
+    let (table, answered) = (
+        list("in the table, whole parts only:"),
+        list("looked their words up:"),
+    );
+    let rest: Vec<_> = lines.collect();
+    assert!(
+        text.ends_with("A sequential run over the same partitions agrees.\n"),
+        "{text}"
+    );
+    Report {
+        lines: read,
+        partitions,
+        meeting: meeting.to_string(),
+        cancelled,
+        table,
+        answered,
+        totals: numbers_in(&rest.join(" ")).try_into().expect(&text),
+    }
+}
+
+fn numbers_in(text: &str) -> Vec<usize> {
+    let runs = text.split(|char: char| !char.is_ascii_digit());
+    let numbers = runs.filter(|run| !run.is_empty());
+    numbers.map(|number| number.parse().unwrap()).collect()
+}
+
+/// What the partitions in `answered` find in those in `table`.
+fn joined(text: &str, partitions: usize, table: &Partitions, answered: &Partitions) -> [usize; 3] {
+    let lines: Vec<_> = text.lines().collect();
+    let parts: Vec<HashMap<String, usize>> = (0..partitions)
+        .map(|partition| {
+            let [start, end] =
+                [partition, partition + 1].map(|partition| lines.len() * partition / partitions);
+            let mut part = HashMap::new();
+            for word in lines[start..end].join(" ").split_whitespace() {
+                let word = word.trim_matches([',', '.', '-']).to_lowercase();
+                if !word.is_empty() {
+                    *part.entry(word).or_default() += 1;
+                }
+            }
+            part
+        })
+        .collect();
+    let mut totals = [0; 3];
+    for &here in answered {
+        for (word, count) in &parts[here] {
+            let others = table.iter().filter(|&&there| there != here);
+            let there: usize = others.filter_map(|&there| parts[there].get(word)).sum();
+            totals[0] += 1;
+            totals[1] += usize::from(there > 0);
+            totals[2] += count * there;
+        }
+    }
+    totals
+}
+
+fn assert_is_right(found: &Report, text: &str) {
+    let [building, built, waiting] = &found.cancelled;
+    let all: Partitions = (0..found.partitions).collect();
+    assert_eq!(found.lines, text.lines().count());
+    assert_eq!(found.table, &all - building);
+    assert_eq!(found.answered, &(&(&all - building) - built) - waiting);
+    assert_eq!(
+        found.cancelled.iter().map(Partitions::len).sum::<usize>(),
+        all.len() - found.answered.len()
+    );
+    assert_eq!(
+        found.totals,
+        joined(text, found.partitions, &found.table, &found.answered)
+    );
+}
+
+#[test]
+fn at_a_phaser_those_that_are_left_find_the_right_answer() {
+    for seed in 0..8 {
+        for partitions in [1, 7, 24, MANY] {
+            for cancel in [0.1, 0.5, 0.9] {
+                let found = results(&mut fan_in("phaser", partitions, cancel, seed));
+                assert_is_right(&found, TEXT);
+                assert_eq!(
+                    (found.partitions, &*found.meeting),
+                    (partitions, "a phaser")
+                );
+                if (partitions, cancel) == (MANY, 0.5) {
+                    assert!(found.cancelled.iter().all(|which| !which.is_empty()));
+                    assert!(!found.answered.is_empty());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_same_seed_cancels_the_same_partitions() {
+    let run = |seed| results(&mut fan_in("phaser", MANY, 0.5, seed));
+    assert_eq!(run(1), run(1));
+    assert_ne!(run(1).cancelled, run(2).cancelled);
+}
+
+#[test]
+fn at_the_barrier_it_is_said_who_is_missing() {
+    for seed in 0..3 {
+        let output = output(fan_in("atomic", MANY, 0.5, seed).arg("--deadline=1000"));
+        let complaint = complaint(&output, 1);
+        assert!(output.stdout.is_empty());
+        let rest = complaint
+            .strip_prefix("error: not done after 1000 ms: ")
+            .expect(&complaint);
+        let (arrived, missing) = rest
+            .split_once(" of 60 partitions have arrived at an atomic barrier, missing are ")
+            .expect(&complaint);
+
+        let expected = results(&mut fan_in("phaser", MANY, 0.5, seed));
+        assert_eq!(arrived, expected.answered.len().to_string());
+        let mut names = Vec::new();
+        for (which, when) in
+            expected
+                .cancelled
+                .iter()
+                .zip(["while building", "when built", "while waiting"])
+        {
+            names.extend(which.iter().map(|number| (number, when)));
+        }
+        names.sort();
+        let names = names
+            .iter()
+            .map(|(number, when)| format!("{number} (cancelled {when})"));
+        assert_eq!(missing, names.collect::<Vec<_>>().join(", "));
+    }
+}
+
+#[test]
+fn at_tokios_barrier_those_that_are_left_hang() {
+    for seed in 0..3 {
+        let output = output(fan_in("tokio", MANY, 0.5, seed).arg("--deadline=1000"));
+        let left = results(&mut fan_in("phaser", MANY, 0.5, seed))
+            .answered
+            .len();
+        assert_eq!(
+            complaint(&output, 1),
+            format!(
+                "error: not done after 1000 ms: {left} of 60 partitions hang at tokio's barrier, \
+                 which does not say for whom"
+            )
+        );
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn where_none_is_cancelled_all_barriers_do() {
+    let meetings = ["a phaser", "an atomic barrier", "tokio's barrier"];
+    for (barrier, meeting) in BARRIERS.into_iter().zip(meetings) {
+        for partitions in [1, 8, MANY] {
+            let found = results(&mut fan_in(barrier, partitions, 0.0, 1));
+            assert_is_right(&found, TEXT);
+            assert_eq!(found.meeting, meeting);
+            assert_eq!(found.answered.len(), partitions);
+        }
+    }
+}
+
+#[test]
+fn where_all_are_cancelled_nobody_is_left_to_hang() {
+    for barrier in BARRIERS {
+        for seed in 0..8 {
+            // One that is alone is through its wait before it can be cancelled there.
+            for partitions in [1, MANY] {
+                let found = results(&mut fan_in(barrier, partitions, 1.0, seed));
+                assert_is_right(&found, TEXT);
+                assert_eq!(found.answered, Partitions::new());
+                assert_eq!(found.totals, [0; 3]);
+            }
+        }
+    }
+}
+
+#[test]
+fn words_are_joined_across_partitions_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = folder.path().join("text");
+    fs::write(&text, "un œuf, un\r\nœuf (deux)\n\nUN - trois").unwrap();
+    let mut run = fan_in("phaser", 4, 0.0, 1);
+    let found = results(run.arg(&text));
+    // Each but deux and trois is elsewhere too: un twice here and once there, and the other way round.
+    assert_eq!((found.lines, found.totals), (4, [6, 4, 2 + 1 + 1 + 2]));
+    let found = results(fan_in("phaser", 1, 0.0, 1).arg(&text));
+    assert_eq!(found.totals, [4, 0, 0]);
+}
+
+#[test]
+fn a_run_that_is_slow_is_not_said_to_hang() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = folder.path().join("text");
+    fs::write(&text, "a b c\n".repeat(300_000)).unwrap();
+    for barrier in BARRIERS {
+        let mut run = fan_in(barrier, 1, 0.0, 1);
+        assert_eq!(
+            complaint(&output(run.arg("--deadline=1").arg(&text)), 1),
+            "error: not done after 1 ms: still at work are 0"
+        );
+    }
+}
+
+#[test]
+fn bad_texts_are_refused_by_name_and_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = folder.path().join("text");
+    for (content, complaint_of_it) in [
+        (&b""[..], "expected a text, found nothing"),
+        (b"\xff", "line 1: expected UTF-8, found the byte 0xff"),
+        (
+            b"caf\xc3\xa9\n\ncaf\xe9\n",
+            "line 3: expected UTF-8, found the byte 0xe9",
+        ),
+        (
+            b"one\ntwo \xc3",
+            "line 2: expected UTF-8, found the byte 0xc3",
+        ),
+    ] {
+        fs::write(&text, content).unwrap();
+        let output = output(example("fan_in").arg(&text));
+        assert_eq!(
+            complaint(&output, 2),
+            format!("error: {}: {complaint_of_it}", text.display())
+        );
+        assert!(output.stdout.is_empty());
+    }
+    for text in [&folder.path().join("missing"), folder.path()] {
+        let complaint = complaint(&output(example("fan_in").arg(text)), 2);
+        let expected = format!("error: cannot read {}: ", text.display());
+        assert!(complaint.starts_with(&expected), "{complaint}");
+    }
+}
+
+#[test]
+fn options_out_of_range_are_refused() {
+    for (option, values) in [
+        ("--partitions", ["0", "-1", "x", "10001"]),
+        ("--cancel", ["-0.1", "1.1", "NaN", "x"]),
+        ("--deadline", ["0", "-1", "x", "99999999999"]),
+        ("--seed", ["-1", "0.5", "x", "99999999999999999999"]),
+        ("--barrier", ["std", "Tokio", "none", "0"]),
+    ] {
+        for value in values {
+            let output = output(example("fan_in").arg(format!("{option}={value}")));
+            let err = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(2), "{err}");
+            assert!(
+                err.contains(option) && err.contains(&format!("'{value}'")),
+                "{err}"
+            );
+        }
+    }
+}
