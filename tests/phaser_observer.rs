@@ -235,6 +235,60 @@ fn closing_wakes_the_observers_of_all_phases_that_are_not_complete() {
 }
 
 #[test]
+fn a_complete_phase_is_over_when_all_that_could_lead_it_leave_a_newcomer_behind() {
+    let (phaser, [mut a, missing]) = members();
+    let mut wait = a.wait();
+    assert_eq!(poll(&mut wait, Waker::noop()), Pending);
+    missing.leave();
+    let mut newcomer = phaser.register().unwrap();
+    drop(wait);
+    a.leave();
+    assert_eq!(
+        look(&mut phaser.observe(0), Waker::noop()),
+        Poll::Ready(Ok(()))
+    );
+    assert_eq!(numbers(&phaser), (1, 1, 0));
+    assert_eq!(poll(&mut newcomer.wait(), Waker::noop()), Led(1));
+    assert_eq!(numbers(&phaser), (2, 1, 0));
+    // Nobody goes on alone.
+    let mut other = phaser.register().unwrap();
+    let mut wait = newcomer.wait();
+    for _ in 0..2 {
+        assert_eq!(poll(&mut wait, Waker::noop()), Pending);
+    }
+    assert_eq!(poll(&mut other.wait(), Waker::noop()), Led(2));
+    assert_eq!(poll(&mut wait, Waker::noop()), Released(2));
+}
+
+#[test]
+fn one_that_arrived_and_dropped_its_wait_does_not_wait() {
+    let (phaser, [mut a, missing]) = members();
+    let waker = CountingWaker::new();
+    a.arrive().unwrap();
+    let mut wait = a.wait();
+    assert_eq!(poll(&mut wait, &waker), Pending);
+    drop(wait);
+    let mut observation = phaser.observe(0);
+    assert_eq!(look(&mut observation, Waker::noop()), Poll::Pending);
+    missing.leave();
+    assert_eq!(waker.wakes(), 0);
+    assert_eq!(look(&mut observation, Waker::noop()), Poll::Ready(Ok(())));
+}
+
+#[test]
+fn an_observer_of_any_phase_is_woken_when_the_phaser_is_closed() {
+    for phase in [1, 1 << 61, 1 << 62, 1 << 63, u64::MAX - 1, u64::MAX] {
+        let (phaser, [mut member]) = members();
+        assert_eq!(member.arrive(), Ok(0));
+        let waker = CountingWaker::new();
+        let mut observation = phaser.observe(phase);
+        assert_eq!(look(&mut observation, &waker), Poll::Pending);
+        phaser.close();
+        assert_eq!(waker.wakes(), 1, "of phase {phase}");
+    }
+}
+
+#[test]
 fn an_empty_phaser_may_be_observed() {
     let phaser = Phaser::new();
     let waker = CountingWaker::new();
