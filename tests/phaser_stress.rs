@@ -269,7 +269,10 @@ async fn host(stress: Arc<Stress>, mut random: Random, executor: Option<&smol::E
 async fn observe(stress: &Stress, random: &mut Random) {
     let phase = stress.phaser.phase() + random.below(2);
     match for_a_while(stress.phaser.observe(phase), random).await {
-        Some(Ok(())) => assert!(stress.phaser.phase() > phase),
+        Some(Ok(())) => {
+            let present = stress.phaser.phase();
+            assert!(present > phase, "phase {phase} is over in {present}");
+        }
         Some(Err(Closed)) => assert!(stress.phaser.is_closed()),
         None => {}
     }
