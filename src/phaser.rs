@@ -195,6 +195,10 @@ impl Phaser {
     ///
     /// As for [`register`](Self::register). Either all are registered or none.
     pub fn register_many(&self, n: usize) -> Result<Vec<Participant>, RegisterError> {
+        if self.is_closed() {
+            return Err(RegisterError::Closed);
+        }
+        // Before that many seats are taken.
         if n as u64 > MAX_PARTIES {
             return Err(RegisterError::Full);
         }

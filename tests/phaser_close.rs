@@ -98,7 +98,7 @@ fn nobody_registers_any_more() {
     phaser.clone().close();
     for _ in 0..2 {
         assert_eq!(phaser.register().unwrap_err(), RegisterError::Closed);
-        for n in [1, 100] {
+        for n in [1, 100, usize::MAX] {
             assert_eq!(phaser.register_many(n).unwrap_err(), RegisterError::Closed);
         }
         assert_eq!(numbers(&phaser), (0, 1, 0));
