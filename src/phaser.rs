@@ -365,42 +365,46 @@ impl Shared {
     fn departed(&self, departure: Departure) {
         match departure {
             Departure::Unnoticed => {}
-            Departure::Released(phase) => self.ended(phase),
+            // There is no member whom to wake.
+            Departure::Released(phase) => {
+                self.state.note_release(phase);
+                self.observers.release_all(phase..phase + 1);
+            }
             Departure::Orphaned(phase) => self.find_leader(phase),
         }
     }
 
     /// Finds a leader for `phase`, which is orphaned, and for which the caller is answerable. If nobody
     /// waits, that is its end.
-    fn find_leader(&self, mut phase: u64) {
-        while self.seats.appoint(phase) {
-            self.state.appoint();
-            if !self.seats.has_appointed(phase) {
-                // It has stopped to wait, and could not look for another; or the phase is led already.
-                if let Some(orphaned) = self.state.orphan_again(phase) {
-                    phase = orphaned;
-                    continue;
+    fn find_leader(&self, phase: u64) {
+        let mut orphaned = phase;
+        let is_led = loop {
+            if self.seats.appoint(orphaned) {
+                self.state.appoint();
+                if self.seats.has_appointed(orphaned) {
+                    break true;
+                }
+                // It has stopped to wait, and could not look for another; or it has led already.
+                match self.state.orphan_again(orphaned) {
+                    Some(again) => orphaned = again,
+                    None => break true,
+                }
+            } else {
+                let is_next_orphaned = self.state.release_unled();
+                orphaned += 1;
+                if !is_next_orphaned {
+                    break false;
                 }
             }
-            self.seats.wake(phase..phase + 1);
-            return;
+        };
+        // Nobody else depends on this any more, so now the wakers may do as they like.
+        let released = phase..orphaned;
+        if let Some(last) = released.clone().next_back() {
+            self.state.note_release(last);
         }
-        let next_is_orphaned = self.state.release_unled();
-        let _next = Finally(|| {
-            if next_is_orphaned {
-                self.find_leader(phase + 1);
-            }
-        });
-        self.ended(phase);
-    }
-
-    /// Wakes all who wait for the end of `phase`, which was released without a leader.
-    fn ended(&self, phase: u64) {
-        self.state.note_release(phase);
-        let phases = phase..phase + 1;
-        let _observers = Finally(|| self.observers.release_all(phases.clone()));
-        // Nobody waits, but someone may have been about to.
-        self.seats.wake(phases.clone());
+        let _observers = Finally(|| self.observers.release_all(released.clone()));
+        // Nobody waits for a phase that was released without a leader, but someone may have been about to.
+        self.seats.wake(phase..orphaned + u64::from(is_led));
     }
 }
 

@@ -66,6 +66,14 @@ impl<T: Default + Send + Sync> Segments<T> {
         (0..SEGMENTS).map_while(|k| self.segment(k)).flatten()
     }
 
+    /// How many elements there are by now.
+    pub(crate) fn count(&self) -> usize {
+        (0..SEGMENTS)
+            .map_while(|k| self.segment(k))
+            .map(<[T]>::len)
+            .sum()
+    }
+
     /// From the last to the first, with their indices.
     pub(crate) fn iter_backwards(&self) -> impl Iterator<Item = (usize, &T)> {
         let segments = (0..SEGMENTS)
@@ -125,7 +133,7 @@ impl<T: Send + Sync> Drop for Segments<T> {
 impl<T: Default + Send + Sync> fmt::Debug for Segments<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Segments")
-            .field("elements", &self.iter().count())
+            .field("elements", &self.count())
             .finish()
     }
 }

@@ -449,3 +449,53 @@ fn a_waker_that_is_dropped_may_use_the_phaser() {
     b.leave();
     assert_eq!(numbers(&phaser), (1, 1, 0));
 }
+
+#[test]
+fn one_that_changes_its_waker_in_each_wake_is_not_woken_without_end() {
+    /// As an executor that polls within `wake`, and gives each poll a waker of its own.
+    struct Polls(Shared, u32);
+
+    impl Wake for Polls {
+        fn wake(self: Arc<Self>) {
+            self.wake_by_ref();
+        }
+
+        fn wake_by_ref(self: &Arc<Self>) {
+            assert!(self.1 < 100, "woken again and again by one departure");
+            let another = Arc::new(Self(self.0.clone(), self.1 + 1));
+            assert_eq!(self.0.poll(&another.into()), Pending);
+        }
+    }
+
+    let (phaser, [leader, member, missing]) = members();
+    let wait = Arc::new(Mutex::new(Box::leak(Box::new(leader)).wait_leader()));
+    let held = Arc::new(Mutex::new(None));
+    // In the first seat: it is woken first, leads at once, and holds the release.
+    let lead = waker_that({
+        let (wait, held) = (wait.clone(), held.clone());
+        move || {
+            let mut context = Context::from_waker(Waker::noop());
+            let Poll::Ready(Ok(Some(leader))) =
+                Pin::new(&mut *wait.lock().unwrap()).poll(&mut context)
+            else {
+                panic!("must lead");
+            };
+            *held.lock().unwrap() = Some(leader);
+        }
+    });
+    let mut context = Context::from_waker(&lead);
+    assert!(
+        Pin::new(&mut *wait.lock().unwrap())
+            .poll(&mut context)
+            .is_pending()
+    );
+    let member = Shared::new(member);
+    let waker = Waker::from(Arc::new(Polls(member.clone(), 0)));
+    assert_eq!(member.poll(&waker), Pending);
+
+    missing.leave();
+    assert_eq!(member.poll(Waker::noop()), Pending);
+    drop(held.lock().unwrap().take());
+    assert_eq!(member.poll(Waker::noop()), Released(0));
+    assert_eq!(numbers(&phaser), (1, 2, 0));
+}

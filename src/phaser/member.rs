@@ -3,7 +3,6 @@
 use core::{
     fmt,
     future::Future,
-    mem,
     pin::Pin,
     task::{Context, Poll, Waker},
 };
@@ -12,6 +11,7 @@ use super::{
     Closed, Finally, Phaser, PhaserWaitResult,
     state::{Stage, Word},
 };
+use crate::wake::wake_all;
 
 /// A member of a [`Phaser`], from [`Phaser::register`] until it is dropped.
 ///
@@ -410,10 +410,10 @@ impl Participant {
         }
         let has_arrived = self.step == Step::Arrived;
         let shared = &self.phaser.shared;
-        let mut waker = None;
         let _rest = Finally(|| {
             let departure = shared.state.leave(self.phase, has_arrived);
-            waker = shared.seats.vacate(self.seat);
+            let mut waker = shared.seats.vacate(self.seat);
+            let _waker = Finally(|| wake_all(waker.take().into_iter(), drop));
             shared.departed(departure);
         });
         if has_arrived {
@@ -544,13 +544,10 @@ impl Waiting<'_> {
         if gives_up {
             // With its arrival, if it was not this that made it.
             self.arrives = false;
-            drop(mem::replace(
-                self,
-                Waiting {
-                    member: None,
-                    arrives: false,
-                },
-            ));
+            *self = Waiting {
+                member: None,
+                arrives: false,
+            };
         }
         gives_up
     }
@@ -561,7 +558,13 @@ impl Drop for Waiting<'_> {
         let Some(member) = &mut self.member else {
             return;
         };
-        if !(self.arrives && member.withdraw()) && member.step == Step::Arrived {
+        if member.step == Step::Holds {
+            // A panic has kept the leader from being returned.
+            member.step = Step::Led;
+            let shared = &member.phaser.shared;
+            shared.state.release();
+            shared.released(member.phase);
+        } else if !(self.arrives && member.withdraw()) && member.step == Step::Arrived {
             member.stop_waiting();
         }
     }

@@ -505,8 +505,13 @@ impl Seats {
     /// this call after all others are woken, here and below.
     pub(crate) fn wake(&self, phases: Range<u64>) {
         let _reading = self.read();
-        let wakers = self.seats.iter().filter_map(|seat| seat.waker_of(&phases));
-        wake_all(wakers, Waker::wake_by_ref);
+        // A member that is polled from within this, and changes its waker, must take another seat. It is
+        // not woken there once more.
+        let seats = self.seats.iter().take(self.seats.count());
+        wake_all(
+            seats.filter_map(|seat| seat.waker_of(&phases)),
+            Waker::wake_by_ref,
+        );
     }
 
     /// Wakes all members that wait for the end of `phase`, for its leader that has released it and has not
