@@ -458,6 +458,7 @@ pub(super) struct Waiting<'a> {
     member: Option<&'a mut Participant>,
     /// Whether dropping it takes the arrival back.
     arrives: bool,
+    is_polled: bool,
 }
 
 impl<'a> Waiting<'a> {
@@ -465,6 +466,7 @@ impl<'a> Waiting<'a> {
         Self {
             member: Some(member),
             arrives: false,
+            is_polled: false,
         }
     }
 
@@ -482,6 +484,7 @@ impl<'a> Waiting<'a> {
             self.arrives = true;
             member.settle();
         }
+        self.is_polled = true;
         let Poll::Ready(ready) = member.poll(waker, lead) else {
             return Poll::Pending;
         };
@@ -547,6 +550,7 @@ impl Waiting<'_> {
             *self = Waiting {
                 member: None,
                 arrives: false,
+                is_polled: false,
             };
         }
         gives_up
@@ -558,7 +562,7 @@ impl Drop for Waiting<'_> {
         let Some(member) = &mut self.member else {
             return;
         };
-        if member.step == Step::Holds {
+        if self.is_polled && member.step == Step::Holds {
             // A panic has kept the leader from being returned.
             member.step = Step::Led;
             let shared = &member.phaser.shared;
