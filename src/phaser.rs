@@ -302,6 +302,15 @@ impl Phaser {
     }
 
     /// Whether it has been closed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let phaser = atomic_barrier::Phaser::new();
+    /// assert!(!phaser.is_closed());
+    /// phaser.close();
+    /// assert!(phaser.is_closed());
+    /// ```
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.shared.state.load().is_closed()
@@ -311,18 +320,53 @@ impl Phaser {
     ///
     /// It never falls, and stays as it is once the phaser is closed. While a leader holds the release of
     /// a phase, the next is present. It orders nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn core::error::Error>> {
+    /// let phaser = atomic_barrier::Phaser::new();
+    /// let mut member = phaser.register()?;
+    /// member.arrive()?;
+    /// assert_eq!(phaser.phase(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn phase(&self) -> u64 {
         self.shared.state.phase()
     }
 
     /// The number of members, 0 to 1,048,575. It may be old by the time it is looked at.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn core::error::Error>> {
+    /// let phaser = atomic_barrier::Phaser::new();
+    /// let members = phaser.register_many(3)?;
+    /// assert_eq!(phaser.parties(), 3);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn parties(&self) -> usize {
         self.shared.state.load().parties() as usize
     }
 
     /// How many of them have arrived in the present phase. It may be old by the time it is looked at.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn core::error::Error>> {
+    /// let phaser = atomic_barrier::Phaser::new();
+    /// let mut members = phaser.register_many(3)?;
+    /// members[0].arrive()?;
+    /// assert_eq!(phaser.arrived(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn arrived(&self) -> usize {
         self.shared.state.load().arrived() as usize
@@ -442,12 +486,39 @@ pub struct PhaserWaitResult {
 
 impl PhaserWaitResult {
     /// Whether this wait led the phase. One at most does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn core::error::Error>> {
+    /// # let phaser = atomic_barrier::Phaser::new();
+    /// # let mut member = phaser.register()?;
+    /// if member.wait().await?.is_leader() {
+    ///     // Do what one of them has to do.
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn is_leader(&self) -> bool {
         self.leader
     }
 
     /// The number, from 0, of the phase that ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn core::error::Error>> {
+    /// # let phaser = atomic_barrier::Phaser::new();
+    /// # let mut member = phaser.register()?;
+    /// assert_eq!(member.wait().await?.phase(), 0);
+    /// assert_eq!(member.wait().await?.phase(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn phase(&self) -> u64 {
         self.phase
@@ -455,6 +526,18 @@ impl PhaserWaitResult {
 }
 
 /// The phaser was closed before the phase was complete.
+///
+/// # Examples
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn core::error::Error>> {
+/// let phaser = atomic_barrier::Phaser::new();
+/// let mut member = phaser.register()?;
+/// phaser.close();
+/// assert_eq!(member.arrive().unwrap_err().to_string(), "the phaser is closed");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Closed;
 
@@ -467,6 +550,19 @@ impl fmt::Display for Closed {
 impl Error for Closed {}
 
 /// Why [`Phaser::register`] made no member.
+///
+/// # Examples
+///
+/// ```
+/// use atomic_barrier::{Phaser, RegisterError};
+///
+/// let phaser = Phaser::new();
+/// let error = phaser.register_many(2_000_000).unwrap_err();
+/// assert_eq!(error, RegisterError::Full);
+/// assert_eq!(error.to_string(), "a phaser has at most 1048575 members");
+/// phaser.close();
+/// assert_eq!(phaser.register().unwrap_err(), RegisterError::Closed);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RegisterError {
     /// The phaser is closed.

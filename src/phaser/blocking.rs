@@ -110,6 +110,23 @@ impl Block for Waiting<'_> {
 }
 
 /// Why a wait brought nothing; from [`Participant::wait_blocking_timeout`].
+///
+/// # Examples
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn core::error::Error>> {
+/// use std::time::Duration;
+/// use atomic_barrier::{Phaser, PhaserWaitError};
+///
+/// let phaser = Phaser::new();
+/// let (mut a, _b) = (phaser.register()?, phaser.register()?);
+/// phaser.close();
+/// let error = a.wait_blocking_timeout(Duration::from_secs(1)).unwrap_err();
+/// assert_eq!(error, PhaserWaitError::Closed);
+/// assert_eq!(error.to_string(), "the phaser is closed");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PhaserWaitError {
     /// The phase was not complete in time.

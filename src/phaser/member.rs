@@ -80,6 +80,17 @@ impl Participant {
     }
 
     /// The phaser of which this is a member.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn core::error::Error>> {
+    /// let member = atomic_barrier::Phaser::new().register()?;
+    /// let another = member.phaser().register()?;
+    /// assert_eq!(another.phaser().parties(), 2);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn phaser(&self) -> &Phaser {
         &self.phaser
@@ -576,6 +587,20 @@ impl Drop for Waiting<'_> {
 
 /// The future of [`Participant::wait`]. Dropping it takes its arrival back, unless the phase is
 /// complete.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn core::error::Error>> {
+/// use atomic_barrier::{Phaser, PhaserWait};
+///
+/// let mut member = Phaser::new().register()?;
+/// let wait: PhaserWait<'_> = member.wait();
+/// assert!(wait.await?.is_leader());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "a wait arrives when it is first polled, and is taken back when it is dropped"]
 pub struct PhaserWait<'a>(Waiting<'a>);
@@ -601,6 +626,20 @@ impl Participant {
 
 /// The future of [`Participant::wait_leader`]. Dropping it takes its arrival back, unless the phase is
 /// complete.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn core::error::Error>> {
+/// use atomic_barrier::{Phaser, PhaserWaitLeader};
+///
+/// let mut member = Phaser::new().register()?;
+/// let wait: PhaserWaitLeader<'_> = member.wait_leader();
+/// assert!(wait.await?.is_some());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "a wait arrives when it is first polled, and is taken back when it is dropped"]
 pub struct PhaserWaitLeader<'a>(Waiting<'a>);
@@ -624,6 +663,25 @@ impl<'a> Future for PhaserWaitLeader<'a> {
 
 /// The right to act while all other members of a phase are blocked, from
 /// [`Participant::wait_leader`]. Dropping it releases them.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn core::error::Error>> {
+/// use atomic_barrier::{Phaser, PhaserLeader};
+///
+/// let phaser = Phaser::new();
+/// let (mut a, mut b) = (phaser.register()?, phaser.register()?);
+/// a.arrive()?;
+/// let leader: PhaserLeader<'_> = b.wait_leader().await?.expect("the last to arrive");
+/// // All have come: a newcomer belongs to the next phase, and `a` waits on.
+/// assert_eq!(phaser.phase(), 1);
+/// drop(leader);
+/// assert_eq!(a.wait().await?.phase(), 0);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "dropping the leader releases the others"]
 pub struct PhaserLeader<'a> {
@@ -632,12 +690,39 @@ pub struct PhaserLeader<'a> {
 
 impl PhaserLeader<'_> {
     /// The number, from 0, of the phase that this member leads.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn core::error::Error>> {
+    /// # let mut member = atomic_barrier::Phaser::new().register()?;
+    /// if let Some(leader) = member.wait_leader().await? {
+    ///     assert_eq!(leader.phase(), 0);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn phase(&self) -> u64 {
         self.member.phase
     }
 
     /// Releases the others, as dropping does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn core::error::Error>> {
+    /// # let mut member = atomic_barrier::Phaser::new().register()?;
+    /// if let Some(leader) = member.wait_leader().await? {
+    ///     leader.release();
+    /// }
+    /// assert_eq!(member.phaser().phase(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Panics
     ///

@@ -9,6 +9,22 @@ use core::{
 use super::{Closed, Phaser};
 
 /// The future of [`Phaser::observe`].
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn core::error::Error>> {
+/// use atomic_barrier::{Observation, Phaser};
+///
+/// let phaser = Phaser::new();
+/// let mut member = phaser.register()?;
+/// let end: Observation<'_> = phaser.observe(0);
+/// member.arrive()?;
+/// assert_eq!(end.await, Ok(()));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing is known about the phase until it is awaited"]
 pub struct Observation<'a> {
