@@ -62,8 +62,10 @@ use Test::{Loom, Plain};
 
 const STATE: &str = "src/state.rs";
 const SLAB: &str = "src/slab.rs";
+const SEGMENTS: &str = "src/segments.rs";
+const WAKE: &str = "src/wake.rs";
+const BLOCKING: &str = "src/blocking.rs";
 const BARRIER: &str = "src/barrier.rs";
-const BLOCKING: &str = "src/barrier/blocking.rs";
 const LEADER: &str = "src/barrier/leader.rs";
 const WAITER: &str = "src/barrier/waiter.rs";
 const CELL: &str = "src/sync/waker.rs";
@@ -242,7 +244,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "segment: no acquire",
-        file: SLAB,
+        file: SEGMENTS,
         find: "self.segments.get(k)?.load(Ordering::Acquire)",
         replace: "self.segments.get(k)?.load(Ordering::Relaxed)",
         test: Loom("wait"),
@@ -250,7 +252,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "grow: no release",
-        file: SLAB,
+        file: SEGMENTS,
         find: ".compare_exchange(ptr::null_mut(), first, Ordering::Release, Ordering::Relaxed)",
         replace: ".compare_exchange(ptr::null_mut(), first, Ordering::Relaxed, Ordering::Relaxed)",
         test: Loom("wait"),
@@ -544,37 +546,45 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a drain that stops one slot short",
         file: SLAB,
-        find: "wake_all(self.slots().filter_map(|slot| slot.release(generation)));
-        if self.releasing",
-        replace: "let slots = self.slots().count().saturating_sub(1);
-        wake_all(self.slots().take(slots).filter_map(|slot| slot.release(generation)));
-        if self.releasing",
+        find: "            .iter()
+            .filter_map(|slot| slot.release(generation));
+        wake_all",
+        replace: "            .iter()
+            .take(self.slots.iter().count().saturating_sub(1))
+            .filter_map(|slot| slot.release(generation));
+        wake_all",
         test: Plain("reference_model"),
         quick: false,
     },
     Mutant {
         name: "a drain that starts one slot late",
         file: SLAB,
-        find: "wake_all(self.slots().filter_map(|slot| slot.release(generation)));
-        if self.releasing",
-        replace: "wake_all(self.slots().skip(1).filter_map(|slot| slot.release(generation)));
-        if self.releasing",
+        find: "            .iter()
+            .filter_map(|slot| slot.release(generation));
+        wake_all",
+        replace: "            .iter()
+            .skip(1)
+            .filter_map(|slot| slot.release(generation));
+        wake_all",
         test: Loom("wait"),
         quick: true,
     },
     Mutant {
         name: "a drain of the first segment alone",
         file: SLAB,
-        find: "wake_all(self.slots().filter_map(|slot| slot.release(generation)));
-        if self.releasing",
-        replace: "wake_all(self.slots().take(FIRST).filter_map(|slot| slot.release(generation)));
-        if self.releasing",
+        find: "            .iter()
+            .filter_map(|slot| slot.release(generation));
+        wake_all",
+        replace: "            .iter()
+            .take(4)
+            .filter_map(|slot| slot.release(generation));
+        wake_all",
         test: Loom("wait"),
         quick: false,
     },
     Mutant {
         name: "a drain that stops at the first panic",
-        file: SLAB,
+        file: WAKE,
         find: "    while let Err(panic) = catch_unwind",
         replace: "    if let Err(panic) = catch_unwind",
         test: Plain("wakers"),
@@ -582,7 +592,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a drain whose panic is lost",
-        file: SLAB,
+        file: WAKE,
         find: "Some(panic) => resume_unwind(panic),",
         replace: "Some(panic) => drop(panic),",
         test: Plain("wakers"),
@@ -590,7 +600,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a drain whose last panic comes out",
-        file: SLAB,
+        file: WAKE,
         find: "        if first_panic.is_none() {",
         replace: "        if true {",
         test: Plain("wakers"),
@@ -599,8 +609,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a helper that drains the next generation",
         file: SLAB,
-        find: "wake_all(slots.filter_map(|slot| slot.release(generation)));",
-        replace: "wake_all(slots.filter_map(|slot| slot.release(generation + 1)));",
+        find: "slots.filter_map(|(_, slot)| slot.release(generation)),",
+        replace: "slots.filter_map(|(_, slot)| slot.release(generation + 1)),",
         test: Loom("wait"),
         quick: false,
     },
@@ -615,7 +625,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a growing slab that overwrites another's segment",
-        file: SLAB,
+        file: SEGMENTS,
         find: "        if self.segments[k]
             .compare_exchange(ptr::null_mut(), first, Ordering::Release, Ordering::Relaxed)
             .is_err()
