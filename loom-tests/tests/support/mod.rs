@@ -8,6 +8,8 @@
     reason = "each test file is a crate of its own and uses a part of this"
 )]
 
+pub(crate) mod phaser;
+
 use std::{
     collections::BTreeMap,
     env,
