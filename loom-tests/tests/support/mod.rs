@@ -49,7 +49,7 @@ pub(crate) fn explore_bounded(
     if let (None, Some(bound)) = (builder.preemption_bound, preemptions.into()) {
         builder.preemption_bound = Some(bound);
     }
-    builder.max_branches = 10_000;
+    builder.max_branches = 100_000;
 
     let seen = Arc::new(Mutex::new(BTreeMap::<String, usize>::new()));
     let record = seen.clone();
