@@ -77,10 +77,33 @@ fn a_departure_against_an_arrival_that_nobody_waits_for() {
             (phaser.phase(), phaser.parties(), phaser.arrived()),
             (1, 1, 0)
         );
+        // Not left for anyone to lead.
+        let mut observation = phaser.observe(0);
+        assert!(poll(&mut observation, &Counter::new()).is_ready());
+        drop(observation);
         let (a, _) = Waiting::new(a).ready(0);
         drop(a);
         assert_empty(&phaser, &[]);
         format!("arrived in {phase}")
+    });
+}
+
+#[test]
+fn a_departure_against_an_arrival_of_one_that_no_longer_waits() {
+    explore_bounded(3, 1, &["released"], || {
+        let (phaser, [a, b]) = members();
+        let counter = Counter::new();
+        let mut a = Waiting::arrived(a, &counter).stop();
+        let leaver = thread::spawn(move || b.leave());
+
+        a.arrive().unwrap();
+        leaver.join().unwrap();
+        let mut observation = phaser.observe(0);
+        assert!(poll(&mut observation, &Counter::new()).is_ready());
+        drop((observation, a));
+        assert_eq!(counter.wakes(), 0);
+        assert_empty(&phaser, &[&counter]);
+        "released".into()
     });
 }
 
@@ -235,6 +258,8 @@ fn one_that_is_woken_to_lead_against_the_drop_of_the_other_wait() {
         let polled = a.poll(&a_counter);
         let b = dropper.join().unwrap();
         let (a, outcome) = a.end(polled, &a_counter, 2, 0);
+        // A leader does not wake itself.
+        assert_eq!(a_counter.wakes(), 1);
         // It is too late to withdraw.
         assert_eq!(phaser.phase(), 1);
         let (b, led) = Waiting::new(b).ready(0);
@@ -716,8 +741,9 @@ fn three_members_two_phases_and_one_leaves() {
             (phaser.phase(), phaser.parties(), phaser.arrived()),
             (1, 2, phase as usize)
         );
+        // If the other has arrived, a departure ends this phase.
         drop((a, b));
-        assert_eq!(phaser.phase(), 2);
+        assert_eq!(phaser.phase(), 2 + phase);
         assert_empty(&phaser, &[&counter]);
         format!("in {phase}")
     });

@@ -21,7 +21,7 @@ use support::{
     phaser::{Waiting, assert_empty, assert_no_seat_is_lost, members},
 };
 
-/// Runs something the first time that it is woken.
+/// Runs something when it is woken, which must be once.
 struct Runs(Mutex<Option<Box<dyn FnOnce() + Send>>>);
 
 impl Runs {
@@ -32,10 +32,8 @@ impl Runs {
 
 impl Wake for Runs {
     fn wake(self: Arc<Self>) {
-        let run = self.0.lock().unwrap().take();
-        if let Some(run) = run {
-            run();
-        }
+        let run = self.0.lock().unwrap().take().expect("woken twice");
+        run();
     }
 }
 
@@ -192,32 +190,52 @@ fn a_leader_and_its_helper_against_a_poll_with_a_fresh_waker() {
     });
 }
 
+/// A wait that, when it is woken, polls another one that is released by then.
+fn polls_when_woken(
+    member: Participant,
+    counter: &Arc<Counter>,
+    other: Waiting,
+) -> (Waiting, Arc<Mutex<Waiting>>) {
+    let other = Arc::new(Mutex::new(other));
+    let polls = Runs::new({
+        let (counter, other) = (counter.clone(), other.clone());
+        move || {
+            counter.count();
+            assert!(other.lock().unwrap().poll(&Counter::new()).is_ready());
+        }
+    });
+    let mut wait = Waiting::new(member);
+    let waker = Waker::from(Arc::new(polls));
+    assert!(wait.poll_with(&waker).is_pending());
+    (wait, other)
+}
+
+/// In two phases, so that the second leader and helper begin anew.
 #[test]
 fn a_member_that_is_polled_during_a_wake_helps_the_leader() {
     explore(1, &["helped"], || {
-        let (phaser, [a, b, c, d]) = members();
-        let counters = [Counter::new(), Counter::new()];
-        let b = Arc::new(Mutex::new(Waiting::arrived(b, &counters[0])));
-        let polls_b = Runs::new({
-            let (b, last) = (b.clone(), counters[1].clone());
-            move || {
-                assert_eq!(last.wakes(), 0);
-                assert!(b.lock().unwrap().poll(&Counter::new()).is_ready());
-                assert_eq!(last.wakes(), 1);
-            }
-        });
-        let polls_b = Waker::from(Arc::new(polls_b));
-        let mut a = Waiting::new(a);
-        assert!(a.poll_with(&polls_b).is_pending());
-        let c = Waiting::arrived(c, &counters[1]);
+        let (phaser, members) = members();
+        let mut members: [Participant; 5] = members;
+        for phase in 0..2 {
+            let [a, b, c, d, e] = members;
+            let counters = [(); 4].map(|()| Counter::new());
+            // The leader wakes the first, who polls the second, who wakes the fourth and the third, who
+            // polls the fourth.
+            let d = Waiting::arrived(d, &counters[3]);
+            let (c, d) = polls_when_woken(c, &counters[2], d);
+            let b = Waiting::arrived(b, &counters[1]);
+            let (a, b) = polls_when_woken(a, &counters[0], b);
 
-        let (d, led) = Waiting::new(d).ready(0);
-        assert!(led);
-        // The helper was at it, and the leader saw that.
-        assert_eq!(counters[1].wakes(), 1);
-        let (c, _) = c.woken(&counters[1], 0);
-        drop((a, b, c, d, polls_b));
-        assert_no_seat_is_lost(&phaser, &[&counters[0], &counters[1]]);
+            let (e, led) = Waiting::new(e).ready(phase);
+            assert!(led);
+            // One helped, the leader saw that, and nobody was woken twice.
+            assert_eq!(counters.map(|it| it.wakes()), [1; 4]);
+            let [a, c] = [a, c].map(|wait| wait.ready(phase).0);
+            let [b, d] = [b, d].map(|wait| Arc::into_inner(wait).unwrap().into_inner().unwrap());
+            members = [a, b.stop(), c, d.stop(), e];
+        }
+        drop(members);
+        assert_eq!((phaser.phase(), phaser.parties()), (3, 0));
         "helped".into()
     });
 }

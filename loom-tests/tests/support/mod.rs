@@ -87,6 +87,10 @@ impl Counter {
         Arc::default()
     }
 
+    pub(crate) fn count(&self) {
+        self.0.fetch_add(1, Relaxed);
+    }
+
     pub(crate) fn wakes(&self) -> usize {
         self.0.load(Relaxed)
     }
@@ -94,7 +98,7 @@ impl Counter {
 
 impl Wake for Counter {
     fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Relaxed);
+        self.count();
     }
 }
 
