@@ -65,7 +65,8 @@
 //! - `arrive` and `leave` (release) with `complete`, `hold` and `leave` (acquire): whoever completes a
 //!   phase sees all that its members did before they arrived or left, registrations of wakers first
 //!   of all.
-//! - `publish` (release) with `complete`, `release`, `leave` and `close` (acquire): they find the slot.
+//! - `publish` (release) with `complete`, `release` and `leave` (acquire), and with the `load` after
+//!   `close`: they find the slot.
 //! - `complete`, `release` and `leave` (release) with `load` (acquire): whoever learns that a phase was
 //!   released sees all that its members did before, and all that the leader did before the release.
 
@@ -360,9 +361,9 @@ impl State {
     pub(crate) fn close(&self) -> Option<u64> {
         let mut word = self.load();
         while !word.is_closed() {
-            // Ordering: acquire, with the release of `arrive` and `publish`; release, with the acquire
-            // of `load`.
-            match self.swap(word, word.0 | CLOSED, Ordering::AcqRel) {
+            // Ordering: none. `phase` loads the word after this, and acquires the release of `arrive` and
+            // `publish`. Who finds it closed is not promised anything.
+            match self.swap(word, word.0 | CLOSED, Ordering::Relaxed) {
                 Ok(()) => return Some(self.phase()),
                 Err(present) => word = present,
             }
