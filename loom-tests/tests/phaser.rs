@@ -22,7 +22,7 @@ use support::{
 
 #[test]
 fn a_departure_against_the_last_arrival() {
-    explore_bounded(3, 1, &["led", "woken to lead"], || {
+    explore_bounded(3, 200, &["led", "woken to lead"], || {
         let (phaser, [a, b]) = members();
         let counter = Counter::new();
         let leaver = thread::spawn(move || b.leave());
@@ -44,7 +44,7 @@ fn a_departure_against_the_last_arrival() {
 #[test]
 fn a_departure_against_the_last_arrival_while_another_waits() {
     let outcomes = ["b led, a woken", "b woken to lead, a woken"];
-    explore_bounded(3, 1, &outcomes, || {
+    explore_bounded(3, 200, &outcomes, || {
         let (phaser, [a, b, c]) = members();
         let counters = [Counter::new(), Counter::new()];
         let a = Waiting::arrived(a, &counters[0]);
@@ -67,7 +67,7 @@ fn a_departure_against_the_last_arrival_while_another_waits() {
 
 #[test]
 fn a_departure_against_an_arrival_that_nobody_waits_for() {
-    explore_bounded(3, 1, &["arrived in 0"], || {
+    explore_bounded(3, 40, &["arrived in 0"], || {
         let (phaser, [mut a, b]) = members();
         let leaver = thread::spawn(move || b.leave());
 
@@ -90,7 +90,7 @@ fn a_departure_against_an_arrival_that_nobody_waits_for() {
 
 #[test]
 fn a_departure_against_an_arrival_of_one_that_no_longer_waits() {
-    explore_bounded(3, 1, &["released"], || {
+    explore_bounded(3, 40, &["released"], || {
         let (phaser, [a, b]) = members();
         let counter = Counter::new();
         let mut a = Waiting::arrived(a, &counter).stop();
@@ -109,7 +109,7 @@ fn a_departure_against_an_arrival_of_one_that_no_longer_waits() {
 
 #[test]
 fn a_departure_against_a_wait_that_is_dropped() {
-    explore(1, &["complete", "withdrawn"], || {
+    explore(10, &["complete", "withdrawn"], || {
         let (phaser, [a, b]) = members();
         let counter = Counter::new();
         let a = Waiting::arrived(a, &counter);
@@ -132,7 +132,7 @@ fn a_departure_against_a_wait_that_is_dropped() {
 #[test]
 fn a_departure_against_a_poll_with_a_fresh_waker() {
     let outcomes = ["led", "released", "woken", "woken to lead"];
-    explore_bounded(3, 1, &outcomes, || {
+    explore_bounded(3, 3_000, &outcomes, || {
         let (phaser, [a, b]) = members();
         let (old, new) = (Counter::new(), Counter::new());
         let mut a = Waiting::arrived(a, &old);
@@ -150,7 +150,7 @@ fn a_departure_against_a_poll_with_a_fresh_waker() {
 
 #[test]
 fn a_departure_against_a_wait_that_is_dropped_with_its_member() {
-    explore_bounded(3, 1, &["empty"], || {
+    explore_bounded(3, 6_000, &["empty"], || {
         let (phaser, [a, b]) = members();
         let counter = Counter::new();
         let a = Waiting::arrived(a, &counter);
@@ -166,7 +166,7 @@ fn a_departure_against_a_wait_that_is_dropped_with_its_member() {
 
 #[test]
 fn a_departure_against_another() {
-    explore_bounded(3, 1, &["woken to lead"], || {
+    explore_bounded(3, 1_000, &["woken to lead"], || {
         let (phaser, [a, b, c]) = members();
         let counter = Counter::new();
         let a = Waiting::arrived(a, &counter);
@@ -184,7 +184,7 @@ fn a_departure_against_another() {
 
 #[test]
 fn a_departure_against_that_of_a_member_that_has_arrived() {
-    explore_bounded(3, 1, &["woken to lead"], || {
+    explore_bounded(3, 1_000, &["woken to lead"], || {
         let (phaser, [a, mut b, c]) = members();
         let counter = Counter::new();
         let a = Waiting::arrived(a, &counter);
@@ -203,7 +203,7 @@ fn a_departure_against_that_of_a_member_that_has_arrived() {
 
 #[test]
 fn the_last_two_departures() {
-    explore_bounded(3, 1, &["rests"], || {
+    explore_bounded(3, 1_000, &["rests"], || {
         let (phaser, [a, b]) = members();
         let leaver = thread::spawn(move || b.leave());
 
@@ -229,7 +229,7 @@ fn left_by_the_last() -> (Phaser, [Waiting; 2], [Arc<Counter>; 2]) {
 #[test]
 fn two_that_are_woken_to_lead() {
     let outcomes = ["led, released", "released, led"];
-    explore_bounded(2, 1, &outcomes, || {
+    explore_bounded(2, 10_000, &outcomes, || {
         let (phaser, [mut a, mut b], [a_counter, b_counter]) = left_by_the_last();
         let poller = thread::spawn({
             let counter = b_counter.clone();
@@ -251,7 +251,7 @@ fn two_that_are_woken_to_lead() {
 
 #[test]
 fn one_that_is_woken_to_lead_against_the_drop_of_the_other_wait() {
-    explore(1, &["led"], || {
+    explore(10, &["led"], || {
         let (phaser, [mut a, b], [a_counter, b_counter]) = left_by_the_last();
         let dropper = thread::spawn(move || b.stop());
 
@@ -272,7 +272,7 @@ fn one_that_is_woken_to_lead_against_the_drop_of_the_other_wait() {
 
 #[test]
 fn one_that_is_woken_to_lead_against_the_departure_of_the_other() {
-    explore_bounded(3, 1, &["led"], || {
+    explore_bounded(3, 400, &["led"], || {
         let (phaser, [mut a, b], [a_counter, b_counter]) = left_by_the_last();
         let leaver = thread::spawn(move || drop(b.stop()));
 
@@ -301,7 +301,7 @@ fn holds(member: &mut Participant, counter: &Arc<Counter>) -> bool {
 #[test]
 fn one_that_is_woken_to_lead_against_one_that_comes_to_hold_the_release() {
     let outcomes = ["led, released", "waits, holds"];
-    explore_bounded(1, 1, &outcomes, || {
+    explore_bounded(1, 1_000, &outcomes, || {
         let (phaser, [mut a, b], [a_counter, b_counter]) = left_by_the_last();
         let mut b = b.stop();
         let holder = thread::spawn({
@@ -346,7 +346,7 @@ fn the_last_of_a_complete_phase() -> (Phaser, [Waiting; 2], [Arc<Counter>; 2]) {
 #[test]
 fn the_last_of_a_complete_phase_leaves_against_a_newcomers_poll_with_a_fresh_waker() {
     let outcomes = ["led", "released", "woken", "woken to lead"];
-    explore_bounded(3, 1, &outcomes, || {
+    explore_bounded(3, 3_000, &outcomes, || {
         let (phaser, [a, mut newcomer], [a_counter, counter]) = the_last_of_a_complete_phase();
         let fresh = Counter::new();
         let leaver = thread::spawn(move || drop(a));
@@ -364,7 +364,7 @@ fn the_last_of_a_complete_phase_leaves_against_a_newcomers_poll_with_a_fresh_wak
 #[test]
 fn the_last_of_a_complete_phase_leaves_against_a_newcomers_drop() {
     let outcomes = ["complete", "withdrawn"];
-    explore(1, &outcomes, || {
+    explore(20, &outcomes, || {
         let (phaser, [a, newcomer], [a_counter, counter]) = the_last_of_a_complete_phase();
         let leaver = thread::spawn(move || drop(a));
 
@@ -382,7 +382,7 @@ fn the_last_of_a_complete_phase_leaves_against_a_newcomers_drop() {
 #[test]
 fn the_last_of_a_complete_phase_polls_against_a_newcomers_poll_with_a_fresh_waker() {
     let outcomes = ["led, waits"];
-    explore_bounded(3, 1, &outcomes, || {
+    explore_bounded(3, 400, &outcomes, || {
         let (phaser, [mut a, mut newcomer], [a_counter, counter]) = the_last_of_a_complete_phase();
         let fresh = Counter::new();
         let poller = thread::spawn({
@@ -409,7 +409,7 @@ fn the_last_of_a_complete_phase_polls_against_a_newcomers_poll_with_a_fresh_wake
 #[test]
 fn a_registration_against_the_last_arrival() {
     let outcomes = ["a member of 0", "a member of 1"];
-    explore(1, &outcomes, || {
+    explore(10, &outcomes, || {
         let (phaser, [a, b]) = members();
         let counters = [Counter::new(), Counter::new()];
         let a = Waiting::arrived(a, &counters[0]);
@@ -437,7 +437,7 @@ fn a_registration_against_the_last_arrival() {
 #[test]
 fn a_registration_against_a_departure_that_would_complete() {
     let outcomes = ["a member of 0", "a member of 1"];
-    explore(1, &outcomes, || {
+    explore(200, &outcomes, || {
         let (phaser, [a, b]) = members();
         let counter = Counter::new();
         let a = Waiting::arrived(a, &counter);
@@ -476,7 +476,7 @@ fn lead(member: &mut Participant) -> PhaserLeader<'_> {
 
 #[test]
 fn a_held_release_against_a_newcomer_that_arrives_early() {
-    explore_bounded(3, 1, &["counted in the next"], || {
+    explore_bounded(3, 800, &["counted in the next"], || {
         let (phaser, a, mut b, counter) = one_waits();
         let leader = lead(&mut b);
         let early = Counter::new();
@@ -505,7 +505,7 @@ fn a_held_release_against_a_newcomer_that_arrives_early() {
 
 #[test]
 fn a_held_release_against_a_withdrawal_from_the_next_phase() {
-    explore(1, &["withdrawn"], || {
+    explore(10, &["withdrawn"], || {
         let (phaser, a, mut b, counter) = one_waits();
         let leader = lead(&mut b);
         let early = Counter::new();
@@ -528,7 +528,7 @@ fn a_held_release_against_a_withdrawal_from_the_next_phase() {
 
 #[test]
 fn a_held_release_against_a_newcomer_that_leaves() {
-    explore_bounded(3, 1, &["gone"], || {
+    explore_bounded(3, 300, &["gone"], || {
         let (phaser, a, mut b, counter) = one_waits();
         let leader = lead(&mut b);
         let early = Counter::new();
@@ -550,7 +550,7 @@ fn a_held_release_against_a_newcomer_that_leaves() {
 
 #[test]
 fn a_held_release_against_a_departure() {
-    explore_bounded(3, 1, &["gone"], || {
+    explore_bounded(3, 400, &["gone"], || {
         let (phaser, [a, b, mut c]) = members();
         let counters = [Counter::new(), Counter::new()];
         let a = Waiting::arrived(a, &counters[0]);
@@ -574,7 +574,7 @@ fn a_held_release_against_a_departure() {
 
 #[test]
 fn a_held_release_against_a_wait_that_is_dropped() {
-    explore(1, &["kept"], || {
+    explore(10, &["kept"], || {
         let (phaser, a, mut b, counter) = one_waits();
         let leader = lead(&mut b);
         let dropper = thread::spawn(move || a.stop());
@@ -592,7 +592,7 @@ fn a_held_release_against_a_wait_that_is_dropped() {
 #[test]
 fn a_held_release_against_a_poll_with_a_fresh_waker() {
     let outcomes = ["released", "woken"];
-    explore_bounded(1, 1, &outcomes, || {
+    explore_bounded(1, 1_000, &outcomes, || {
         let (phaser, mut a, mut b, old) = one_waits();
         let leader = lead(&mut b);
         let new = Counter::new();
@@ -616,7 +616,7 @@ fn a_held_release_against_a_poll_with_a_fresh_waker() {
 #[test]
 fn a_leader_against_a_wait_that_is_dropped() {
     let outcomes = ["led", "withdrawn"];
-    explore(1, &outcomes, || {
+    explore(10, &outcomes, || {
         let (phaser, a, b, counter) = one_waits();
         let dropper = thread::spawn(move || a.stop());
 
@@ -638,7 +638,7 @@ fn a_leader_against_a_wait_that_is_dropped() {
 #[test]
 fn two_members_one_poll_each() {
     let outcomes = ["led, woken", "woken, led"];
-    explore(1, &outcomes, || {
+    explore(100, &outcomes, || {
         let (phaser, [a, b]) = members();
         let counters = [Counter::new(), Counter::new()];
         let other = thread::spawn({
@@ -663,7 +663,7 @@ fn two_members_one_poll_each() {
 
 #[test]
 fn two_members_block_on() {
-    explore_bounded(1, 1, &["one leader"], || {
+    explore_bounded(1, 8_000, &["one leader"], || {
         let (phaser, [mut a, mut b]) = members();
         let other = thread::spawn(move || {
             let result = loom::future::block_on(b.wait()).unwrap();
@@ -681,7 +681,7 @@ fn two_members_block_on() {
 
 #[test]
 fn a_thread_that_waits_against_a_departure() {
-    explore_bounded(2, 1, &["led", "released"], || {
+    explore_bounded(2, 1_000, &["led", "released"], || {
         let (phaser, [mut a, b]) = members();
         let leaver = thread::spawn(move || b.leave());
 
@@ -699,7 +699,7 @@ fn a_thread_that_waits_against_a_departure() {
 
 #[test]
 fn two_threads_block() {
-    explore_bounded(1, 1, &["one leader"], || {
+    explore_bounded(1, 1_000, &["one leader"], || {
         let (phaser, [mut a, mut b]) = members();
         let other = thread::spawn(move || {
             let result = b.wait_blocking().unwrap();
@@ -718,7 +718,7 @@ fn two_threads_block() {
 #[test]
 fn three_members_two_phases_and_one_leaves() {
     let outcomes = ["in 0", "in 1"];
-    explore_bounded(2, 1, &outcomes, || {
+    explore_bounded(2, 2_000, &outcomes, || {
         let (phaser, [a, b, mut c]) = members();
         let counter = Counter::new();
         let twice = thread::spawn(move || {

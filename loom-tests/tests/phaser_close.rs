@@ -25,7 +25,7 @@ fn closes(phaser: &Phaser) -> thread::JoinHandle<()> {
 #[test]
 fn a_close_against_a_first_poll() {
     let outcomes = ["closed", "woken to find it closed"];
-    explore_bounded(3, 1, &outcomes, || {
+    explore_bounded(3, 600, &outcomes, || {
         let (phaser, [a, b]) = members();
         let counter = Counter::new();
         let closer = closes(&phaser);
@@ -43,7 +43,7 @@ fn a_close_against_a_first_poll() {
 #[test]
 fn a_close_against_a_poll_with_a_fresh_waker() {
     let outcomes = ["closed", "woken to find it closed"];
-    explore_bounded(3, 1, &outcomes, || {
+    explore_bounded(3, 400, &outcomes, || {
         let (phaser, [a, b]) = members();
         let (old, new) = (Counter::new(), Counter::new());
         let mut a = Waiting::arrived(a, &old);
@@ -60,7 +60,7 @@ fn a_close_against_a_poll_with_a_fresh_waker() {
 
 #[test]
 fn a_close_against_a_wait_that_is_dropped() {
-    explore(1, &["withdrawn"], || {
+    explore(20, &["withdrawn"], || {
         let (phaser, [a, b]) = members();
         let counter = Counter::new();
         let a = Waiting::arrived(a, &counter);
@@ -78,7 +78,7 @@ fn a_close_against_a_wait_that_is_dropped() {
 
 #[test]
 fn a_close_against_the_departure_of_one_that_waits() {
-    explore_bounded(3, 1, &["gone"], || {
+    explore_bounded(3, 1_000, &["gone"], || {
         let (phaser, [a, b]) = members();
         let counter = Counter::new();
         let a = Waiting::arrived(a, &counter);
@@ -96,7 +96,7 @@ fn a_close_against_the_departure_of_one_that_waits() {
 #[test]
 fn a_close_against_a_departure_that_would_complete() {
     let outcomes = ["woken to find it closed", "woken to lead"];
-    explore_bounded(3, 1, &outcomes, || {
+    explore_bounded(3, 800, &outcomes, || {
         let (phaser, [a, b]) = members();
         let counter = Counter::new();
         let a = Waiting::arrived(a, &counter);
@@ -116,7 +116,7 @@ fn a_close_against_a_departure_that_would_complete() {
 #[test]
 fn a_close_against_the_last_arrival() {
     let outcomes = ["closed, woken to find it closed", "led, woken"];
-    explore_bounded(3, 1, &outcomes, || {
+    explore_bounded(3, 10, &outcomes, || {
         let (phaser, [a, b]) = members();
         let counters = [Counter::new(), Counter::new()];
         let a = Waiting::arrived(a, &counters[0]);
@@ -139,7 +139,7 @@ fn a_close_against_the_last_arrival() {
 #[test]
 fn a_close_against_a_held_release() {
     let outcomes = ["woken, newcomer woken to find it closed"];
-    explore_bounded(3, 1, &outcomes, || {
+    explore_bounded(3, 20, &outcomes, || {
         let (phaser, [a, mut b]) = members();
         let counters = [Counter::new(), Counter::new()];
         let a = Waiting::arrived(a, &counters[0]);
@@ -162,7 +162,7 @@ fn a_close_against_a_held_release() {
 
 #[test]
 fn a_close_against_one_that_is_woken_to_lead() {
-    explore_bounded(3, 1, &["led"], || {
+    explore_bounded(3, 50, &["led"], || {
         let (phaser, [a, b]) = members();
         let counter = Counter::new();
         let mut a = Waiting::arrived(a, &counter);
@@ -182,7 +182,7 @@ fn a_close_against_one_that_is_woken_to_lead() {
 #[test]
 fn a_close_against_a_registration() {
     let outcomes = ["refused", "registered"];
-    explore_bounded(3, 1, &outcomes, || {
+    explore_bounded(3, 100, &outcomes, || {
         let (phaser, [a]) = members();
         let closer = closes(&phaser);
 
@@ -207,7 +207,7 @@ fn a_close_against_a_registration() {
 
 #[test]
 fn a_close_against_another() {
-    explore_bounded(3, 1, &["woken to find it closed"], || {
+    explore_bounded(3, 4, &["woken to find it closed"], || {
         let (phaser, [a, b]) = members();
         let counter = Counter::new();
         let a = Waiting::arrived(a, &counter);
@@ -265,7 +265,7 @@ fn observe_against(floor: usize, outcomes: &[&str], again: bool, end: fn(&Phaser
 #[test]
 fn an_observers_first_poll_against_the_end_of_its_phase() {
     observe_against(
-        1,
+        300,
         &["Ok(()) at once", "Ok(()) woken"],
         false,
         |_, mut member| {
@@ -277,7 +277,7 @@ fn an_observers_first_poll_against_the_end_of_its_phase() {
 #[test]
 fn an_observers_poll_with_a_fresh_waker_against_the_end_of_its_phase() {
     observe_against(
-        1,
+        60,
         &["Ok(()) at once", "Ok(()) woken"],
         true,
         |_, mut member| {
@@ -289,7 +289,7 @@ fn an_observers_poll_with_a_fresh_waker_against_the_end_of_its_phase() {
 #[test]
 fn an_observers_first_poll_against_the_last_departure() {
     observe_against(
-        1,
+        50,
         &["Ok(()) at once", "Ok(()) woken"],
         false,
         |_, member| {
@@ -301,19 +301,19 @@ fn an_observers_first_poll_against_the_last_departure() {
 #[test]
 fn an_observers_first_poll_against_a_close() {
     let outcomes = ["Err(Closed) at once", "Err(Closed) woken"];
-    observe_against(1, &outcomes, false, |phaser, _member| phaser.close());
+    observe_against(200, &outcomes, false, |phaser, _member| phaser.close());
 }
 
 #[test]
 fn an_observers_poll_with_a_fresh_waker_against_a_close() {
     let outcomes = ["Err(Closed) at once", "Err(Closed) woken"];
-    observe_against(1, &outcomes, true, |phaser, _member| phaser.close());
+    observe_against(100, &outcomes, true, |phaser, _member| phaser.close());
 }
 
 #[test]
 fn an_observers_first_poll_against_a_held_release() {
     let outcomes = ["at once", "woken"];
-    explore_bounded(3, 1, &outcomes, || {
+    explore_bounded(3, 300, &outcomes, || {
         let (phaser, [mut member]) = observed();
         let counter = Counter::new();
         core::mem::forget(poll(&mut member.wait_leader(), &Counter::new()));
@@ -339,7 +339,7 @@ fn an_observers_first_poll_against_a_held_release() {
 
 #[test]
 fn an_observer_that_is_dropped_against_the_end_of_its_phase() {
-    explore_bounded(3, 1, &["0 wakes", "1 wakes"], || {
+    explore_bounded(3, 10, &["0 wakes", "1 wakes"], || {
         let (phaser, [mut member]) = observed();
         let counter = Counter::new();
         let mut observation = phaser.observe(0);

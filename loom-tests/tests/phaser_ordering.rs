@@ -52,7 +52,7 @@ fn outcome((_wait, ready): (Waiting, bool)) -> String {
 
 #[test]
 fn a_leader_sees_what_another_did_before_it_arrived() {
-    explore_bounded(3, 1, &["seen", "waits"], || {
+    explore_bounded(3, 3, &["seen", "waits"], || {
         let (_phaser, [mut a, b]) = members();
         let done = data();
         let looker = look(Waiting::new(b), Counter::new(), &[done.clone()]);
@@ -65,7 +65,7 @@ fn a_leader_sees_what_another_did_before_it_arrived() {
 
 #[test]
 fn a_leader_that_holds_the_release_sees_what_another_did_before_it_arrived() {
-    explore_bounded(3, 1, &["seen", "waits"], || {
+    explore_bounded(3, 9, &["seen", "waits"], || {
         let (_phaser, [mut a, mut b]) = members();
         let done = data();
         let looker = thread::spawn({
@@ -91,9 +91,52 @@ fn a_leader_that_holds_the_release_sees_what_another_did_before_it_arrived() {
     });
 }
 
+/// One takes its arrival back and arrives again, against the last, which may have read the word before
+/// that and finds it the same. `leads` polls it.
+fn arrives_again_against(leads: fn(&mut Participant) -> bool) {
+    let outcomes = ["in between", "led the first", "seen"];
+    explore_bounded(3, 80, &outcomes, move || {
+        let (phaser, [a, mut b]) = members();
+        let done = data();
+        let a = Waiting::arrived(a, &Counter::new());
+        let looker = thread::spawn({
+            let done = done.clone();
+            move || {
+                let led = leads(&mut b);
+                (b, led, done.load(Relaxed))
+            }
+        });
+
+        let mut a = a.stop();
+        let withdrawn = phaser.phase() == 0;
+        done.store(1, Relaxed);
+        a.arrive().unwrap();
+        let (_b, led, seen) = looker.join().unwrap();
+        let outcome = match (withdrawn, led) {
+            (true, true) => {
+                assert_eq!(seen, 1);
+                "seen"
+            }
+            (true, false) => "in between",
+            (false, _) => "led the first",
+        };
+        outcome.into()
+    });
+}
+
+#[test]
+fn a_leader_sees_what_another_did_before_it_arrived_again() {
+    arrives_again_against(|b| poll(&mut b.wait(), &Counter::new()).is_ready());
+}
+
+#[test]
+fn a_leader_that_holds_the_release_sees_what_another_did_before_it_arrived_again() {
+    arrives_again_against(|b| poll(&mut b.wait_leader(), &Counter::new()).is_ready());
+}
+
 #[test]
 fn one_that_waits_sees_what_the_leader_did_before_it_completed() {
-    explore_bounded(2, 1, &["seen", "waits"], || {
+    explore_bounded(2, 10_000, &["seen", "waits"], || {
         let (_phaser, [a, mut b]) = members();
         let done = data();
         let counter = Counter::new();
@@ -107,7 +150,7 @@ fn one_that_waits_sees_what_the_leader_did_before_it_completed() {
 
 #[test]
 fn one_that_waits_sees_what_the_leader_did_while_it_held_the_release() {
-    explore_bounded(2, 1, &["seen", "waits"], || {
+    explore_bounded(2, 10_000, &["seen", "waits"], || {
         let (_phaser, [a, mut b]) = members();
         let done = data();
         let counter = Counter::new();
@@ -125,7 +168,7 @@ fn one_that_waits_sees_what_the_leader_did_while_it_held_the_release() {
 
 #[test]
 fn one_that_is_woken_to_lead_sees_what_the_last_did_before_it_left() {
-    explore_bounded(3, 1, &["seen", "waits"], || {
+    explore_bounded(3, 800, &["seen", "waits"], || {
         let (_phaser, [a, b]) = members();
         let done = data();
         let counter = Counter::new();
@@ -139,7 +182,7 @@ fn one_that_is_woken_to_lead_sees_what_the_last_did_before_it_left() {
 
 #[test]
 fn a_leader_sees_what_another_did_before_it_left() {
-    explore_bounded(3, 1, &["seen", "waits"], || {
+    explore_bounded(3, 1_000, &["seen", "waits"], || {
         let (_phaser, [a, b]) = members();
         let done = data();
         let looker = look(Waiting::new(a), Counter::new(), &[done.clone()]);
@@ -152,7 +195,7 @@ fn a_leader_sees_what_another_did_before_it_left() {
 
 #[test]
 fn one_that_arrived_sees_what_the_last_did_before_it_left() {
-    explore_bounded(3, 1, &["seen", "waits"], || {
+    explore_bounded(3, 900, &["seen", "waits"], || {
         let (_phaser, [mut a, b]) = members();
         let done = data();
         a.arrive().unwrap();
@@ -167,7 +210,7 @@ fn one_that_arrived_sees_what_the_last_did_before_it_left() {
 
 #[test]
 fn one_that_waits_sees_what_all_others_did_before_they_arrived_or_left() {
-    explore_bounded(1, 1, &["seen", "waits"], || {
+    explore_bounded(1, 2_000, &["seen", "waits"], || {
         let (_phaser, [a, mut b, c]) = members();
         let done = [data(), data()];
         let counter = Counter::new();
@@ -190,7 +233,7 @@ fn one_that_waits_sees_what_all_others_did_before_they_arrived_or_left() {
 
 /// Observes phase 0 in another thread while its only member does `end`.
 fn observe_while(end: fn(Participant)) {
-    explore_bounded(3, 1, &["seen", "waits"], move || {
+    explore_bounded(3, 50, &["seen", "waits"], move || {
         let (phaser, [member]) = members();
         let done = data();
         let looker = thread::spawn({
@@ -230,7 +273,7 @@ fn an_observer_sees_what_a_member_did_before_it_left() {
 /// The number that is noted now and then is never seen before the phase that it says.
 #[test]
 fn the_present_phase_around_one_that_is_noted() {
-    explore_bounded(3, 1, &["1023", "1024"], || {
+    explore_bounded(3, 10, &["1023", "1024"], || {
         let (phaser, [mut member]) = members();
         for phase in 0..1_023 {
             assert_eq!(member.arrive().unwrap(), phase);

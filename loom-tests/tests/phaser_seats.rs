@@ -66,7 +66,7 @@ fn come_back<T: Send + 'static>(
 #[test]
 fn a_release_against_a_released_member_that_comes_back_with_another_waker_and_leaves() {
     let outcomes = ["gone", "not yet"];
-    explore_bounded(1, 1, &outcomes, || {
+    explore_bounded(1, 5_000, &outcomes, || {
         let (old, new) = (Counter::new(), Counter::new());
         let next_counter = new.clone();
         let (phaser, b, gone) = come_back(&old, move |a| drop(Waiting::arrived(a, &next_counter)));
@@ -80,7 +80,7 @@ fn a_release_against_a_released_member_that_comes_back_with_another_waker_and_le
 #[test]
 fn a_release_against_a_released_member_that_waits_in_the_next_phase_with_another_waker() {
     let outcomes = ["not yet", "waits"];
-    explore_bounded(1, 1, &outcomes, || {
+    explore_bounded(1, 8_000, &outcomes, || {
         let (old, new) = (Counter::new(), Counter::new());
         let next_counter = new.clone();
         let (phaser, mut b, waits) = come_back(&old, move |a| Waiting::arrived(a, &next_counter));
@@ -104,7 +104,7 @@ fn a_release_against_a_released_member_that_waits_in_the_next_phase_with_another
 #[test]
 fn a_release_and_a_close_against_a_poll_with_a_fresh_waker() {
     let outcomes = ["closed", "released", "woken", "woken to find it closed"];
-    explore_bounded(2, 1, &outcomes, || {
+    explore_bounded(2, 3_000, &outcomes, || {
         let (phaser, [a, mut b]) = members();
         let (old, new) = (Counter::new(), Counter::new());
         let mut a = Waiting::arrived(a, &old);
@@ -131,7 +131,7 @@ fn a_release_and_a_close_against_a_poll_with_a_fresh_waker() {
 #[test]
 fn a_leader_and_its_helper_meet() {
     let outcomes = ["released, 1", "released, 2", "waits, 1"];
-    explore_bounded(1, 1, &outcomes, || {
+    explore_bounded(1, 2_000, &outcomes, || {
         let (phaser, [a, b, c]) = members();
         let counters = [Counter::new(), Counter::new()];
         let mut a = Waiting::arrived(a, &counters[0]);
@@ -165,7 +165,7 @@ fn a_leader_and_its_helper_meet() {
 #[test]
 fn a_leader_and_its_helper_against_a_poll_with_a_fresh_waker() {
     let outcomes = ["released", "woken"];
-    explore_bounded(1, 1, &outcomes, || {
+    explore_bounded(1, 5_000, &outcomes, || {
         let (phaser, [a, b, c]) = members();
         let counters = [Counter::new(), Counter::new(), Counter::new()];
         let mut a = Waiting::arrived(a, &counters[0]);
