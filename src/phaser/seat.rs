@@ -57,8 +57,8 @@
 //!
 //! - `hold` (release) with `waker_of` and `appoint` (acquire): a reader that finds a seat held sees its
 //!   waker.
-//! - `Readers::enter` with `Readers::are_none`, both acquire and release: whichever comes second sees
-//!   what the other did before, the end of all reading or the seat busy or retired.
+//! - `Readers::are_none` (release) with `Readers::enter` (acquire): who begins to read later finds the
+//!   seat busy or retired.
 //! - `Readers::exit` (release) with `are_none` (acquire): all reading is over; and the other way round:
 //!   the last reader finds the seats that were left to it.
 //! - the stores of free and retired (release) with the compare-and-swaps that leave them (acquire).
@@ -228,8 +228,8 @@ const LEFTOVERS: u64 = 1;
 impl Readers {
     fn enter(&self) {
         // Ordering: acquire, with the release of `are_none`: a seat that was retired before is seen
-        // to be. Release, with its acquire, in case it counts this reader.
-        self.0.fetch_add(READER, Ordering::AcqRel);
+        // to be.
+        self.0.fetch_add(READER, Ordering::Acquire);
     }
 
     /// Returns whether there may be seats to empty, and nobody is left who reads them.

@@ -68,10 +68,11 @@
 //! - `arrive` and `leave` (release) with `complete`, `hold` and `leave` (acquire): whoever completes a
 //!   phase sees all that its members did before they arrived or left, registrations of wakers first
 //!   of all.
-//! - `publish` (release) with `complete`, `release`, `release_unled`, `leave`, `appoint`, `orphan` and
-//!   `close` (acquire): they find the slot.
-//! - `complete`, `release`, `release_unled` and `leave` (release) with `load` (acquire): whoever learns that a phase was
-//!   released sees all that its members did before, and all that the leader did before the release.
+//! - `publish` (release) with `complete`, `release`, `release_unled`, `leave`, `appoint` and `orphan`
+//!   (acquire), and with the `load` after `close`: they find the slot.
+//! - `complete`, `release`, `release_unled` and `leave` (release) with `load` (acquire): whoever learns
+//!   that a phase was released sees all that its members did before, and all that the leader did before
+//!   the release.
 
 use crossbeam_utils::CachePadded;
 
@@ -338,8 +339,9 @@ impl State {
         loop {
             debug_assert!(word.0 & STAGE == ORPHANED);
             // Ordering: acquire, with the release of `publish`: whom this does not let lead, it wakes; and
-            // who stopped to wait before this is seen.
-            match self.swap(word, word.0 & !STAGE | COMPLETE, Ordering::Acquire) {
+            // who stopped to wait before this is seen. Release, with the acquire of `load`: what a member
+            // that leads writes to its seat comes after the appointment.
+            match self.swap(word, word.0 & !STAGE | COMPLETE, Ordering::AcqRel) {
                 Ok(()) => return,
                 Err(present) => word = present,
             }
@@ -414,9 +416,9 @@ impl State {
     pub(crate) fn close(&self) -> Option<u64> {
         let mut word = self.load();
         while !word.is_closed() {
-            // Ordering: acquire, with the release of `arrive` and `publish`; release, with the acquire
-            // of `load`.
-            match self.swap(word, word.0 | CLOSED, Ordering::AcqRel) {
+            // Ordering: none. `phase` loads the word after this, and acquires the release of `arrive` and
+            // `publish`. Who finds it closed is not promised anything.
+            match self.swap(word, word.0 | CLOSED, Ordering::Relaxed) {
                 Ok(()) => return Some(self.phase()),
                 Err(present) => word = present,
             }
