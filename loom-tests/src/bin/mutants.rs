@@ -1145,22 +1145,6 @@ const MUTANTS: &[Mutant] = &[
         quick: false,
     },
     Mutant {
-        name: "phaser ask: no release",
-        file: SEAT,
-        find: "self.asks.store(phase + 1, Ordering::Release);",
-        replace: "self.asks.store(phase + 1, Ordering::Relaxed);",
-        test: Loom("phaser_seats"),
-        quick: false,
-    },
-    Mutant {
-        name: "phaser offer: no acquire",
-        file: SEAT,
-        find: ".compare_exchange(phase + 1, 0, Ordering::Acquire, Ordering::Relaxed)",
-        replace: ".compare_exchange(phase + 1, 0, Ordering::Relaxed, Ordering::Relaxed)",
-        test: Loom("phaser_seats"),
-        quick: false,
-    },
-    Mutant {
         name: "phaser hold of a seat: no release",
         file: SEAT,
         find: "seat.owner.store(held(phase), Ordering::Release);
@@ -1622,8 +1606,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "phaser: two helpers",
         file: SEAT,
-        find: ".compare_exchange(phase + 1, 0, Ordering::Acquire, Ordering::Relaxed)",
-        replace: ".compare_exchange(phase + 1, phase + 1, Ordering::Acquire, Ordering::Relaxed)",
+        find: ".compare_exchange(phase + 1, 0, Ordering::Relaxed, Ordering::Relaxed)",
+        replace: ".compare_exchange(phase + 1, phase + 1, Ordering::Relaxed, Ordering::Relaxed)",
         test: Loom("phaser_seats"),
         quick: false,
     },
