@@ -1175,18 +1175,6 @@ const MUTANTS: &[Mutant] = &[
         quick: false,
     },
     Mutant {
-        name: "phaser reclaim: way back without release",
-        file: SEAT,
-        find: "seat.owner.store(RETIRED, Ordering::Release);
-        }
-        false",
-        replace: "seat.owner.store(RETIRED, Ordering::Relaxed);
-        }
-        false",
-        test: Loom("phaser_seats"),
-        quick: false,
-    },
-    Mutant {
         name: "phaser empty: no release",
         file: SEAT,
         find: "seat.owner.store(FREE, Ordering::Release);",
@@ -1478,31 +1466,6 @@ const MUTANTS: &[Mutant] = &[
         file: SEAT,
         find: "while self.readers.are_none() && seat.leave(RETIRED, IDLE) {",
         replace: "while seat.leave(RETIRED, IDLE) {",
-        test: Loom("phaser_seats"),
-        quick: false,
-    },
-    Mutant {
-        name: "phaser: reclaim without its second look",
-        file: SEAT,
-        find: "            if self.readers.are_none() {
-                return true;
-            }",
-        replace: "            if true {
-                return true;
-            }",
-        test: Loom("phaser_seats"),
-        quick: false,
-    },
-    Mutant {
-        name: "phaser: reclaim that leaves the seat idle",
-        file: SEAT,
-        find: "            // Ordering: release, with the acquire of `leave`.
-            seat.owner.store(RETIRED, Ordering::Release);
-        }
-        false",
-        replace: "            return false;
-        }
-        false",
         test: Loom("phaser_seats"),
         quick: false,
     },
