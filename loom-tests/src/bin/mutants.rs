@@ -1151,7 +1151,7 @@ const MUTANTS: &[Mutant] = &[
             return index;",
         replace: "seat.owner.store(held(phase), Ordering::Relaxed);
             return index;",
-        test: Loom("phaser"),
+        test: Loom("phaser_seats"),
         quick: false,
     },
     Mutant {
