@@ -1470,6 +1470,19 @@ const MUTANTS: &[Mutant] = &[
         quick: false,
     },
     Mutant {
+        name: "phaser: reclaim that leaves the seat idle",
+        file: SEAT,
+        find: "            // Ordering: release, with the acquire of `leave`.
+            seat.owner.store(RETIRED, Ordering::Release);
+        }
+        false",
+        replace: "            return false;
+        }
+        false",
+        test: Loom("phaser_seats"),
+        quick: false,
+    },
+    Mutant {
         name: "phaser: a waker that is changed in a seat that is read",
         file: SEAT,
         find: "let (index, seat) = if self.retire(index) {",
