@@ -435,6 +435,24 @@ fn a_registration_against_the_last_arrival() {
 }
 
 #[test]
+fn a_registration_against_another() {
+    explore_bounded(3, 20, &["two seats"], || {
+        let (phaser, [a]) = members();
+        let newcomer = thread::spawn({
+            let phaser = phaser.clone();
+            move || phaser.register().unwrap()
+        });
+
+        let b = phaser.register().unwrap();
+        let c = newcomer.join().unwrap();
+        assert_eq!(phaser.parties(), 3);
+        drop(assert_meets([a, b, c]));
+        assert_no_seat_is_lost(&phaser, &[]);
+        "two seats".into()
+    });
+}
+
+#[test]
 fn a_registration_against_a_departure_that_would_complete() {
     let outcomes = ["a member of 0", "a member of 1"];
     explore(200, &outcomes, || {

@@ -10,6 +10,7 @@
 mod support;
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{Arc, Mutex, Weak},
     task::{Wake, Waker},
 };
@@ -272,5 +273,83 @@ fn a_waker_that_is_replaced_during_its_wake_is_dropped_when_that_ends() {
         drop((a.lock().unwrap().take(), b));
         assert_no_seat_is_lost(&phaser, &[&new]);
         "dropped".into()
+    });
+}
+
+/// The last reader sweeps, because a member that it woke has left meanwhile, and may find a seat that
+/// its member has retired and not taken back.
+#[test]
+fn a_sweep_against_a_departure() {
+    explore_bounded(2, 2_000, &["gone"], || {
+        let (phaser, [a, b, c]) = members();
+        let counter = Counter::new();
+        let a = Waiting::arrived(a, &counter);
+        let b = Arc::new(Mutex::new(Some(Waiting::new(b))));
+        let leaves = Waker::from(Arc::new(Runs::new({
+            let b = b.clone();
+            move || drop(b.lock().unwrap().take())
+        })));
+        let polled = b.lock().unwrap().as_mut().unwrap().poll_with(&leaves);
+        assert!(polled.is_pending());
+        drop(leaves);
+        let leaver = thread::spawn(move || drop(a));
+
+        phaser.close();
+        leaver.join().unwrap();
+        assert!(b.lock().unwrap().is_none());
+        drop(c);
+        assert_empty(&phaser, &[&counter]);
+        "gone".into()
+    });
+}
+
+/// A panic out of the drop of a waker leaves the new one in the seat, and its member has not arrived.
+/// The next poll arrives with the same.
+#[test]
+fn a_waker_that_is_kept_over_a_panic_against_a_close() {
+    struct PanicsInDrop;
+
+    impl Wake for PanicsInDrop {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    impl Drop for PanicsInDrop {
+        fn drop(&mut self) {
+            resume_unwind(Box::new("in drop"));
+        }
+    }
+
+    let outcomes = ["closed", "woken to find it closed"];
+    explore_bounded(3, 200, &outcomes, || {
+        let (phaser, [a, b]) = members();
+        let counter = Counter::new();
+        let mut a = Waiting::new(a);
+        let waker = Waker::from(Arc::new(PanicsInDrop));
+        assert!(a.poll_with(&waker).is_pending());
+        // The last is the one in the seat.
+        drop(waker);
+        let a = a.stop();
+        let poller = thread::spawn({
+            let counter = counter.clone();
+            move || {
+                let mut a = Waiting::new(a);
+                let panic = catch_unwind(AssertUnwindSafe(|| a.poll(&counter)));
+                let mut a = Waiting::new(a.stop());
+                let polled = a.poll(&counter);
+                (a, panic.is_err(), polled)
+            }
+        });
+
+        let close = catch_unwind(AssertUnwindSafe(|| phaser.close()));
+        let (a, panicked, polled) = poller.join().unwrap();
+        let (a, outcome) = a.end(polled, &counter, 1, 0);
+        drop(b);
+        let drop = catch_unwind(AssertUnwindSafe(|| drop(a)));
+        // Whoever dropped the waker: the first poll, the close if it was being read then, or the departure
+        // if the first poll came too late.
+        let panics = [panicked, close.is_err(), drop.is_err()];
+        assert_eq!(panics.iter().filter(|&&panics| panics).count(), 1);
+        assert_empty(&phaser, &[&counter]);
+        outcome.into()
     });
 }

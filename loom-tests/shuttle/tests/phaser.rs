@@ -14,7 +14,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
     task::{Context, Poll, Wake, Waker},
 };
@@ -27,10 +27,11 @@ use shuttle::{
     thread::{self, Thread},
 };
 
-/// Unparks a thread, and remembers that it did.
+/// Unparks a thread, and remembers that it did. Others may run during the wake, and must not drop it.
 struct Unpark {
     thread: Thread,
     woken: AtomicBool,
+    wakes: AtomicUsize,
 }
 
 impl Unpark {
@@ -38,6 +39,7 @@ impl Unpark {
         Arc::new(Self {
             thread: thread::current(),
             woken: AtomicBool::new(false),
+            wakes: AtomicUsize::new(0),
         })
     }
 
@@ -51,8 +53,21 @@ impl Unpark {
 
 impl Wake for Unpark {
     fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.wakes.fetch_add(1, SeqCst);
         self.woken.store(true, SeqCst);
         self.thread.unpark();
+        thread::yield_now();
+        self.wakes.fetch_sub(1, SeqCst);
+    }
+}
+
+impl Drop for Unpark {
+    fn drop(&mut self) {
+        assert_eq!(*self.wakes.get_mut(), 0, "dropped while it is woken");
     }
 }
 

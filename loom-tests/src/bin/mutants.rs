@@ -1145,29 +1145,13 @@ const MUTANTS: &[Mutant] = &[
         quick: false,
     },
     Mutant {
-        name: "phaser ask: no release",
-        file: SEAT,
-        find: "self.asks.store(phase + 1, Ordering::Release);",
-        replace: "self.asks.store(phase + 1, Ordering::Relaxed);",
-        test: Loom("phaser_seats"),
-        quick: false,
-    },
-    Mutant {
-        name: "phaser offer: no acquire",
-        file: SEAT,
-        find: ".compare_exchange(phase + 1, 0, Ordering::Acquire, Ordering::Relaxed)",
-        replace: ".compare_exchange(phase + 1, 0, Ordering::Relaxed, Ordering::Relaxed)",
-        test: Loom("phaser_seats"),
-        quick: false,
-    },
-    Mutant {
         name: "phaser hold of a seat: no release",
         file: SEAT,
         find: "seat.owner.store(held(phase), Ordering::Release);
             return index;",
         replace: "seat.owner.store(held(phase), Ordering::Relaxed);
             return index;",
-        test: Loom("phaser"),
+        test: Loom("phaser_seats"),
         quick: false,
     },
     Mutant {
@@ -1187,18 +1171,6 @@ const MUTANTS: &[Mutant] = &[
         self.reclaim(seat)",
         replace: "seat.owner.store(RETIRED, Ordering::Relaxed);
         self.reclaim(seat)",
-        test: Loom("phaser_seats"),
-        quick: false,
-    },
-    Mutant {
-        name: "phaser reclaim: way back without release",
-        file: SEAT,
-        find: "seat.owner.store(RETIRED, Ordering::Release);
-        }
-        false",
-        replace: "seat.owner.store(RETIRED, Ordering::Relaxed);
-        }
-        false",
         test: Loom("phaser_seats"),
         quick: false,
     },
@@ -1498,18 +1470,6 @@ const MUTANTS: &[Mutant] = &[
         quick: false,
     },
     Mutant {
-        name: "phaser: reclaim without its second look",
-        file: SEAT,
-        find: "            if self.readers.are_none() {
-                return true;
-            }",
-        replace: "            if true {
-                return true;
-            }",
-        test: Loom("phaser_seats"),
-        quick: false,
-    },
-    Mutant {
         name: "phaser: reclaim that leaves the seat idle",
         file: SEAT,
         find: "            // Ordering: release, with the acquire of `leave`.
@@ -1622,8 +1582,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "phaser: two helpers",
         file: SEAT,
-        find: ".compare_exchange(phase + 1, 0, Ordering::Acquire, Ordering::Relaxed)",
-        replace: ".compare_exchange(phase + 1, phase + 1, Ordering::Acquire, Ordering::Relaxed)",
+        find: ".compare_exchange(phase + 1, 0, Ordering::Relaxed, Ordering::Relaxed)",
+        replace: ".compare_exchange(phase + 1, phase + 1, Ordering::Relaxed, Ordering::Relaxed)",
         test: Loom("phaser_seats"),
         quick: false,
     },
