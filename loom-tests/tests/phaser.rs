@@ -22,7 +22,7 @@ use support::{
 
 #[test]
 fn a_departure_against_the_last_arrival() {
-    explore_bounded(3, 200, &["led", "woken to lead"], || {
+    explore(14, &["led", "woken to lead"], || {
         let (phaser, [a, b]) = members();
         let counter = Counter::new();
         let leaver = thread::spawn(move || b.leave());
@@ -44,7 +44,7 @@ fn a_departure_against_the_last_arrival() {
 #[test]
 fn a_departure_against_the_last_arrival_while_another_waits() {
     let outcomes = ["b led, a woken", "b woken to lead, a woken"];
-    explore_bounded(3, 200, &outcomes, || {
+    explore(14, &outcomes, || {
         let (phaser, [a, b, c]) = members();
         let counters = [Counter::new(), Counter::new()];
         let a = Waiting::arrived(a, &counters[0]);
@@ -67,7 +67,7 @@ fn a_departure_against_the_last_arrival_while_another_waits() {
 
 #[test]
 fn a_departure_against_an_arrival_that_nobody_waits_for() {
-    explore_bounded(3, 40, &["arrived in 0"], || {
+    explore(14, &["arrived in 0"], || {
         let (phaser, [mut a, b]) = members();
         let leaver = thread::spawn(move || b.leave());
 
@@ -90,7 +90,7 @@ fn a_departure_against_an_arrival_that_nobody_waits_for() {
 
 #[test]
 fn a_departure_against_an_arrival_of_one_that_no_longer_waits() {
-    explore_bounded(3, 40, &["released"], || {
+    explore(14, &["released"], || {
         let (phaser, [a, b]) = members();
         let counter = Counter::new();
         let mut a = Waiting::arrived(a, &counter).stop();
@@ -108,31 +108,9 @@ fn a_departure_against_an_arrival_of_one_that_no_longer_waits() {
 }
 
 #[test]
-fn a_departure_against_a_wait_that_is_dropped() {
-    explore(10, &["complete", "withdrawn"], || {
-        let (phaser, [a, b]) = members();
-        let counter = Counter::new();
-        let a = Waiting::arrived(a, &counter);
-        let leaver = thread::spawn(move || b.leave());
-
-        let a = a.stop();
-        leaver.join().unwrap();
-        assert_eq!((phaser.parties(), phaser.arrived()), (1, 0));
-        let complete = phaser.phase() == 1;
-        // Whether or not it was counted, it observes this phase, and nobody else is there to lead.
-        let (a, led) = Waiting::new(a).ready(0);
-        assert!(led || complete);
-        assert_eq!(phaser.phase(), 1);
-        drop(a);
-        assert_empty(&phaser, &[&counter]);
-        if complete { "complete" } else { "withdrawn" }.into()
-    });
-}
-
-#[test]
 fn a_departure_against_a_poll_with_a_fresh_waker() {
-    let outcomes = ["led", "released", "woken", "woken to lead"];
-    explore_bounded(3, 3_000, &outcomes, || {
+    let outcomes = ["led", "woken to lead"];
+    explore_bounded(3, 4_000, &outcomes, || {
         let (phaser, [a, b]) = members();
         let (old, new) = (Counter::new(), Counter::new());
         let mut a = Waiting::arrived(a, &old);
@@ -150,7 +128,7 @@ fn a_departure_against_a_poll_with_a_fresh_waker() {
 
 #[test]
 fn a_departure_against_a_wait_that_is_dropped_with_its_member() {
-    explore_bounded(3, 6_000, &["empty"], || {
+    explore_bounded(3, 2_500, &["in 1", "in 2"], || {
         let (phaser, [a, b]) = members();
         let counter = Counter::new();
         let a = Waiting::arrived(a, &counter);
@@ -158,15 +136,16 @@ fn a_departure_against_a_wait_that_is_dropped_with_its_member() {
 
         drop(a.stop());
         leaver.join().unwrap();
-        assert_eq!(phaser.phase(), 1);
+        // If its wait was to lead phase 0, dropping that released it, and its member left phase 1.
+        let phase = phaser.phase();
         assert_no_seat_is_lost(&phaser, &[&counter]);
-        "empty".into()
+        format!("in {phase}")
     });
 }
 
 #[test]
 fn a_departure_against_another() {
-    explore_bounded(3, 1_000, &["woken to lead"], || {
+    explore(35, &["woken to lead"], || {
         let (phaser, [a, b, c]) = members();
         let counter = Counter::new();
         let a = Waiting::arrived(a, &counter);
@@ -184,7 +163,7 @@ fn a_departure_against_another() {
 
 #[test]
 fn a_departure_against_that_of_a_member_that_has_arrived() {
-    explore_bounded(3, 1_000, &["woken to lead"], || {
+    explore(350, &["woken to lead"], || {
         let (phaser, [a, mut b, c]) = members();
         let counter = Counter::new();
         let a = Waiting::arrived(a, &counter);
@@ -203,7 +182,7 @@ fn a_departure_against_that_of_a_member_that_has_arrived() {
 
 #[test]
 fn the_last_two_departures() {
-    explore_bounded(3, 1_000, &["rests"], || {
+    explore(35, &["rests"], || {
         let (phaser, [a, b]) = members();
         let leaver = thread::spawn(move || b.leave());
 
@@ -345,7 +324,7 @@ fn the_last_of_a_complete_phase() -> (Phaser, [Waiting; 2], [Arc<Counter>; 2]) {
 
 #[test]
 fn the_last_of_a_complete_phase_leaves_against_a_newcomers_poll_with_a_fresh_waker() {
-    let outcomes = ["led", "released", "woken", "woken to lead"];
+    let outcomes = ["led", "woken to lead"];
     explore_bounded(3, 3_000, &outcomes, || {
         let (phaser, [a, mut newcomer], [a_counter, counter]) = the_last_of_a_complete_phase();
         let fresh = Counter::new();
@@ -364,7 +343,7 @@ fn the_last_of_a_complete_phase_leaves_against_a_newcomers_poll_with_a_fresh_wak
 #[test]
 fn the_last_of_a_complete_phase_leaves_against_a_newcomers_drop() {
     let outcomes = ["complete", "withdrawn"];
-    explore(20, &outcomes, || {
+    explore_bounded(4, 300, &outcomes, || {
         let (phaser, [a, newcomer], [a_counter, counter]) = the_last_of_a_complete_phase();
         let leaver = thread::spawn(move || drop(a));
 
@@ -436,7 +415,7 @@ fn a_registration_against_the_last_arrival() {
 
 #[test]
 fn a_registration_against_another() {
-    explore_bounded(3, 20, &["two seats"], || {
+    explore(100, &["two seats"], || {
         let (phaser, [a]) = members();
         let newcomer = thread::spawn({
             let phaser = phaser.clone();
@@ -494,7 +473,7 @@ fn lead(member: &mut Participant) -> PhaserLeader<'_> {
 
 #[test]
 fn a_held_release_against_a_newcomer_that_arrives_early() {
-    explore_bounded(3, 800, &["counted in the next"], || {
+    explore(150, &["counted in the next"], || {
         let (phaser, a, mut b, counter) = one_waits();
         let leader = lead(&mut b);
         let early = Counter::new();
@@ -656,7 +635,7 @@ fn a_leader_against_a_wait_that_is_dropped() {
 #[test]
 fn two_members_one_poll_each() {
     let outcomes = ["led, woken", "woken, led"];
-    explore(100, &outcomes, || {
+    explore(7, &outcomes, || {
         let (phaser, [a, b]) = members();
         let counters = [Counter::new(), Counter::new()];
         let other = thread::spawn({
@@ -699,7 +678,7 @@ fn two_members_block_on() {
 
 #[test]
 fn a_thread_that_waits_against_a_departure() {
-    explore_bounded(2, 1_000, &["led", "released"], || {
+    explore_bounded(3, 100, &["led", "released"], || {
         let (phaser, [mut a, b]) = members();
         let leaver = thread::spawn(move || b.leave());
 
@@ -736,7 +715,7 @@ fn two_threads_block() {
 #[test]
 fn three_members_two_phases_and_one_leaves() {
     let outcomes = ["in 0", "in 1"];
-    explore_bounded(2, 2_000, &outcomes, || {
+    explore_bounded(3, 1_000, &outcomes, || {
         let (phaser, [a, b, mut c]) = members();
         let counter = Counter::new();
         let twice = thread::spawn(move || {

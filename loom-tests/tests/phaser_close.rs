@@ -25,7 +25,7 @@ fn closes(phaser: &Phaser) -> thread::JoinHandle<()> {
 #[test]
 fn a_close_against_a_first_poll() {
     let outcomes = ["closed", "woken to find it closed"];
-    explore_bounded(3, 600, &outcomes, || {
+    explore(100, &outcomes, || {
         let (phaser, [a, b]) = members();
         let counter = Counter::new();
         let closer = closes(&phaser);
@@ -96,7 +96,7 @@ fn a_close_against_the_departure_of_one_that_waits() {
 #[test]
 fn a_close_against_a_departure_that_would_complete() {
     let outcomes = ["woken to find it closed", "woken to lead"];
-    explore_bounded(3, 800, &outcomes, || {
+    explore(10_000, &outcomes, || {
         let (phaser, [a, b]) = members();
         let counter = Counter::new();
         let a = Waiting::arrived(a, &counter);
@@ -116,7 +116,7 @@ fn a_close_against_a_departure_that_would_complete() {
 #[test]
 fn a_close_against_the_last_arrival() {
     let outcomes = ["closed, woken to find it closed", "led, woken"];
-    explore_bounded(3, 10, &outcomes, || {
+    explore(70, &outcomes, || {
         let (phaser, [a, b]) = members();
         let counters = [Counter::new(), Counter::new()];
         let a = Waiting::arrived(a, &counters[0]);
@@ -139,7 +139,7 @@ fn a_close_against_the_last_arrival() {
 #[test]
 fn a_close_against_a_held_release() {
     let outcomes = ["woken, newcomer woken to find it closed"];
-    explore_bounded(3, 20, &outcomes, || {
+    explore(100, &outcomes, || {
         let (phaser, [a, mut b]) = members();
         let counters = [Counter::new(), Counter::new()];
         let a = Waiting::arrived(a, &counters[0]);
@@ -162,7 +162,7 @@ fn a_close_against_a_held_release() {
 
 #[test]
 fn a_close_against_one_that_is_woken_to_lead() {
-    explore_bounded(3, 50, &["led"], || {
+    explore(600, &["led"], || {
         let (phaser, [a, b]) = members();
         let counter = Counter::new();
         let mut a = Waiting::arrived(a, &counter);
@@ -182,7 +182,7 @@ fn a_close_against_one_that_is_woken_to_lead() {
 #[test]
 fn a_close_against_a_registration() {
     let outcomes = ["refused", "registered"];
-    explore_bounded(3, 100, &outcomes, || {
+    explore(100, &outcomes, || {
         let (phaser, [a]) = members();
         let closer = closes(&phaser);
 
@@ -207,7 +207,7 @@ fn a_close_against_a_registration() {
 
 #[test]
 fn a_close_against_another() {
-    explore_bounded(3, 4, &["woken to find it closed"], || {
+    explore(9, &["woken to find it closed"], || {
         let (phaser, [a, b]) = members();
         let counter = Counter::new();
         let a = Waiting::arrived(a, &counter);

@@ -19,7 +19,7 @@ use loom::{
     thread,
 };
 use support::{
-    Counter, explore_bounded,
+    Counter, explore, explore_bounded,
     phaser::{Waiting, members},
     poll,
 };
@@ -168,7 +168,7 @@ fn one_that_waits_sees_what_the_leader_did_while_it_held_the_release() {
 
 #[test]
 fn one_that_is_woken_to_lead_sees_what_the_last_did_before_it_left() {
-    explore_bounded(3, 800, &["seen", "waits"], || {
+    explore(7_000, &["seen", "waits"], || {
         let (_phaser, [a, b]) = members();
         let done = data();
         let counter = Counter::new();
@@ -182,7 +182,7 @@ fn one_that_is_woken_to_lead_sees_what_the_last_did_before_it_left() {
 
 #[test]
 fn a_leader_sees_what_another_did_before_it_left() {
-    explore_bounded(3, 1_000, &["seen", "waits"], || {
+    explore(30, &["seen", "waits"], || {
         let (_phaser, [a, b]) = members();
         let done = data();
         let looker = look(Waiting::new(a), Counter::new(), &[done.clone()]);
@@ -195,7 +195,7 @@ fn a_leader_sees_what_another_did_before_it_left() {
 
 #[test]
 fn one_that_arrived_sees_what_the_last_did_before_it_left() {
-    explore_bounded(3, 900, &["seen", "waits"], || {
+    explore(3_500, &["seen", "waits"], || {
         let (_phaser, [mut a, b]) = members();
         let done = data();
         a.arrive().unwrap();

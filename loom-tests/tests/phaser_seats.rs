@@ -105,7 +105,7 @@ fn a_release_against_a_released_member_that_waits_in_the_next_phase_with_another
 #[test]
 fn a_release_and_a_close_against_a_poll_with_a_fresh_waker() {
     let outcomes = ["closed", "released", "woken", "woken to find it closed"];
-    explore_bounded(2, 3_000, &outcomes, || {
+    explore_bounded(2, 1_500, &outcomes, || {
         let (phaser, [a, mut b]) = members();
         let (old, new) = (Counter::new(), Counter::new());
         let mut a = Waiting::arrived(a, &old);
