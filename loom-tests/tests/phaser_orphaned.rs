@@ -120,7 +120,7 @@ fn an_appointed_wait_is_dropped_against_a_poll_of_the_other() {
 
 #[test]
 fn an_appointed_wait_is_dropped_against_a_poll_of_the_other_with_a_fresh_waker() {
-    explore_bounded(4, 1_000, &["led", "woken to lead"], || {
+    explore_bounded(4, 800, &["led", "woken to lead"], || {
         let (phaser, [a, mut b], [a_counter, b_counter]) = appointed();
         let fresh = Counter::new();
         let dropper = thread::spawn(move || a.stop());
@@ -153,7 +153,7 @@ fn an_appointed_wait_is_dropped_against_the_drop_of_the_other() {
 
 #[test]
 fn an_appointed_member_leaves_against_the_drop_of_the_other_wait() {
-    explore_bounded(3, 1_000, &["over"], || {
+    explore_bounded(3, 2_000, &["over"], || {
         let (phaser, [a, b], [a_counter, b_counter]) = appointed();
         let watcher = Counter::new();
         let observation = observe(&phaser, 0, &watcher);
@@ -173,7 +173,7 @@ fn an_appointed_member_leaves_against_the_drop_of_the_other_wait() {
 
 #[test]
 fn an_appointed_member_leaves_against_a_poll_of_the_other() {
-    explore_bounded(4, 1_000, &["led", "woken to lead"], || {
+    explore_bounded(4, 5_000, &["led", "woken to lead"], || {
         let (phaser, [a, mut b], [a_counter, b_counter]) = appointed();
         let leaver = thread::spawn(move || drop(a));
 
@@ -190,7 +190,7 @@ fn an_appointed_member_leaves_against_a_poll_of_the_other() {
 #[test]
 fn a_departure_against_the_drop_of_one_wait_and_a_poll_of_the_other() {
     let outcomes = ["led", "withdrawn", "woken to lead"];
-    explore_bounded(2, 200, &outcomes, || {
+    explore_bounded(2, 10_000, &outcomes, || {
         let (phaser, [a, b, c]) = members();
         let counters = [Counter::new(), Counter::new(), Counter::new()];
         let a = Waiting::arrived(a, &counters[0]);

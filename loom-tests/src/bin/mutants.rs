@@ -84,6 +84,7 @@ const ALL_TESTS: &[Test] = &[
     Loom("weak"),
     Loom("waker_cell"),
     Loom("phaser"),
+    Loom("phaser_orphaned"),
     Loom("phaser_close"),
     Loom("phaser_seats"),
     Loom("phaser_ordering"),
@@ -1059,16 +1060,20 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "phaser leave: no acquire",
         file: PHASER_STATE,
-        find: "match self.swap(word, to.0, Ordering::AcqRel) {",
-        replace: "match self.swap(word, to.0, Ordering::Release) {",
+        find: "match self.swap(word, to.0, Ordering::AcqRel) {
+                Ok(()) => return departure,",
+        replace: "match self.swap(word, to.0, Ordering::Release) {
+                Ok(()) => return departure,",
         test: Loom("phaser"),
         quick: false,
     },
     Mutant {
         name: "phaser leave: no release",
         file: PHASER_STATE,
-        find: "match self.swap(word, to.0, Ordering::AcqRel) {",
-        replace: "match self.swap(word, to.0, Ordering::Acquire) {",
+        find: "match self.swap(word, to.0, Ordering::AcqRel) {
+                Ok(()) => return departure,",
+        replace: "match self.swap(word, to.0, Ordering::Acquire) {
+                Ok(()) => return departure,",
         test: Loom("phaser_ordering"),
         quick: false,
     },
@@ -1091,8 +1096,10 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "phaser waker_of: no acquire",
         file: SEAT,
-        find: "let owner = self.owner.load(Ordering::Acquire);",
-        replace: "let owner = self.owner.load(Ordering::Relaxed);",
+        find: "let owner = self.owner.load(Ordering::Acquire);
+        if owner & CHANGE",
+        replace: "let owner = self.owner.load(Ordering::Relaxed);
+        if owner & CHANGE",
         test: Loom("phaser"),
         quick: false,
     },
@@ -1148,19 +1155,19 @@ const MUTANTS: &[Mutant] = &[
         name: "phaser hold of a seat: no release",
         file: SEAT,
         find: "seat.owner.store(held(phase), Ordering::Release);
-            return index;",
+        }
+        None",
         replace: "seat.owner.store(held(phase), Ordering::Relaxed);
-            return index;",
+        }
+        None",
         test: Loom("phaser_seats"),
         quick: false,
     },
     Mutant {
         name: "phaser hold_anew: no release",
         file: SEAT,
-        find: "seat.owner.store(held(phase), Ordering::Release);
-        drop(old);",
-        replace: "seat.owner.store(held(phase), Ordering::Relaxed);
-        drop(old);",
+        find: "seat.owner.fetch_xor(CHANGE, Ordering::Release);",
+        replace: "seat.owner.fetch_xor(CHANGE, Ordering::Relaxed);",
         test: Loom("phaser"),
         quick: false,
     },
@@ -1183,20 +1190,295 @@ const MUTANTS: &[Mutant] = &[
         quick: false,
     },
     Mutant {
+        name: "phaser appoint: no acquire",
+        file: PHASER_STATE,
+        find: "match self.swap(word, word.0 & !STAGE | COMPLETE, Ordering::AcqRel) {",
+        replace: "match self.swap(word, word.0 & !STAGE | COMPLETE, Ordering::Release) {",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser appoint: no release",
+        file: PHASER_STATE,
+        find: "match self.swap(word, word.0 & !STAGE | COMPLETE, Ordering::AcqRel) {",
+        replace: "match self.swap(word, word.0 & !STAGE | COMPLETE, Ordering::Acquire) {",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser orphan: no acquire",
+        file: PHASER_STATE,
+        find: "Stage::Complete => self
+                    .swap(word, word.0 & !STAGE | ORPHANED, Ordering::Acquire)",
+        replace: "Stage::Complete => self
+                    .swap(word, word.0 & !STAGE | ORPHANED, Ordering::Relaxed)",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser orphan_again: no acquire",
+        file: PHASER_STATE,
+        find: "if self
+                .swap(word, word.0 & !STAGE | ORPHANED, Ordering::Acquire)",
+        replace: "if self
+                .swap(word, word.0 & !STAGE | ORPHANED, Ordering::Relaxed)",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser release_unled: no acquire",
+        file: PHASER_STATE,
+        find: "match self.swap(word, to.0, Ordering::AcqRel) {
+                Ok(()) => return is_full,",
+        replace: "match self.swap(word, to.0, Ordering::Release) {
+                Ok(()) => return is_full,",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser release_unled: no release",
+        file: PHASER_STATE,
+        find: "match self.swap(word, to.0, Ordering::AcqRel) {
+                Ok(()) => return is_full,",
+        replace: "match self.swap(word, to.0, Ordering::Acquire) {
+                Ok(()) => return is_full,",
+        test: Loom("phaser_ordering"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser moves: no release",
+        file: SEAT,
+        find: "self.moves.fetch_add(1, Ordering::Release);",
+        replace: "self.moves.fetch_add(1, Ordering::Relaxed);",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser moves: first load without acquire",
+        file: SEAT,
+        find: "let moves = self.moves.load(Ordering::Acquire);",
+        replace: "let moves = self.moves.load(Ordering::Relaxed);",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser moves: second load without acquire",
+        file: SEAT,
+        find: "if moves == self.moves.load(Ordering::Acquire) {",
+        replace: "if moves == self.moves.load(Ordering::Relaxed) {",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser appoint of a seat: no acquire",
+        file: SEAT,
+        find: "let mut owner = self.owner.load(Ordering::Acquire);",
+        replace: "let mut owner = self.owner.load(Ordering::Relaxed);",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser appoint of a seat: success without acquire",
+        file: SEAT,
+        find: "owner | APPOINTED,
+                Ordering::Acquire,
+",
+        replace: "owner | APPOINTED,
+                Ordering::Relaxed,
+",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser appoint of a seat: failure without acquire",
+        file: SEAT,
+        find: "owner | APPOINTED,
+                Ordering::Acquire,
+                Ordering::Acquire,
+",
+        replace: "owner | APPOINTED,
+                Ordering::Acquire,
+                Ordering::Relaxed,
+",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser is_appointed: no acquire",
+        file: SEAT,
+        find: "let owner = self.owner.load(Ordering::Acquire);
+        waits(owner, phase)",
+        replace: "let owner = self.owner.load(Ordering::Relaxed);
+        waits(owner, phase)",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser a move: no release of the seat that is left",
+        file: SEAT,
+        find: "seat.owner.swap(RETIRED, Ordering::Release)",
+        replace: "seat.owner.swap(RETIRED, Ordering::Relaxed)",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser a move: no release of the new seat",
+        file: SEAT,
+        find: "new.owner.store(held(phase), Ordering::Release);",
+        replace: "new.owner.store(held(phase), Ordering::Relaxed);",
+        test: Loom("phaser_seats"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser hold_anew of an unused seat: no release",
+        file: SEAT,
+        find: "seat.owner.store(held(phase), Ordering::Release);
+            return none;",
+        replace: "seat.owner.store(held(phase), Ordering::Relaxed);
+            return none;",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: stop ignores that it was appointed",
+        file: SEAT,
+        find: "self.owner.swap(IDLE, Ordering::Relaxed) == held(phase) | APPOINTED",
+        replace: "self.owner.swap(IDLE, Ordering::Relaxed) == held(phase) | APPOINTED && false",
+        test: Loom("phaser_orphaned"),
+        quick: true,
+    },
+    Mutant {
+        name: "phaser: a search that ignores moves",
+        file: SEAT,
+        find: "if moves == self.moves.load(Ordering::Acquire) {",
+        replace: "if moves == self.moves.load(Ordering::Acquire) || true {",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: orphan does nothing while the phase is orphaned",
+        file: PHASER_STATE,
+        find: "Stage::Held => self.publish(word).map(|()| false),",
+        replace: "Stage::Held => return false,",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: who appointed does not look again",
+        file: PHASER,
+        find: "if !self.seats.has_appointed(phase) {",
+        replace: "if !self.seats.has_appointed(phase) && false {",
+        test: Loom("phaser_orphaned"),
+        quick: true,
+    },
+    Mutant {
+        name: "phaser: release_unled forgets newcomers",
+        file: PHASER_STATE,
+        find: "let is_full = to.parties() > 0 &&",
+        replace: "let is_full = false && to.parties() > 0 &&",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: a poll that takes its own hold for published",
+        file: MEMBER,
+        find: "Stage::Open | Stage::Held if is_published => return Poll::Pending,",
+        replace: "Stage::Open | Stage::Held
+                    if is_published
+                        || self.phaser.shared.seats.holds(self.seat, self.phase, waker) =>
+                {
+                    return Poll::Pending;
+                }",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: a search that passes over busy seats",
+        file: SEAT,
+        find: "owner & !APPOINTED == held(phase) || owner & !APPOINTED == busy(phase)",
+        replace: "owner & !APPOINTED == held(phase)",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: a move that loses the appointment",
+        file: SEAT,
+        find: "new.owner.fetch_or(APPOINTED, Ordering::Relaxed);",
+        replace: "",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: a change of waker that loses the appointment",
+        file: SEAT,
+        find: "if seat.owner.load(Ordering::Relaxed) & !APPOINTED == held(phase) {
+            seat.owner.fetch_xor",
+        replace: "if false {
+            seat.owner.fetch_xor",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: a later poll that loses the appointment",
+        file: SEAT,
+        find: "if seat.owner.load(Ordering::Relaxed) & !APPOINTED != held(phase) {",
+        replace: "if seat.owner.load(Ordering::Relaxed) != held(phase) {",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: an appointed member that just leaves",
+        file: MEMBER,
+        find: "        if has_arrived {
+            self.stop_waiting();",
+        replace: "        if has_arrived && false {
+            self.stop_waiting();",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: an appointed wait that is just dropped",
+        file: MEMBER,
+        find: "            member.stop_waiting();
+",
+        replace: "",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: one that stops and looks for nobody",
+        file: MEMBER,
+        find: "            shared.find_leader(self.phase);
+",
+        replace: "",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: a departure that looks for nobody",
+        file: PHASER,
+        find: "Departure::Orphaned(phase) => self.find_leader(phase),",
+        replace: "Departure::Orphaned(_) => {}",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
         name: "phaser: a member arrives before it holds its seat",
         file: MEMBER,
-        find: "                self.phaser.shared.state.arrive(word).map(|()| {
+        find: "                if let (Some(waker), false) = (waker, holds) {
+                    _old = shared.seats.hold(&mut self.seat, self.phase, waker);
+                    holds = true;
+                }
+                shared.state.arrive(word).map(|()| {
                     self.step = Step::Arrived;
-                    false
-                })",
-        replace: "                self.phaser.shared.seats.seat(self.seat).unhold();
-                self.phaser.shared.state.arrive(word).map(|()| {
+",
+        replace: "                shared.state.arrive(word).map(|()| {
                     self.step = Step::Arrived;
-                    if let Some(waker) = waker {
-                        self.seat = self.phaser.shared.seats.hold(self.seat, self.phase, waker);
+                    if let (Some(waker), false) = (waker, holds) {
+                        _old = shared.seats.hold(&mut self.seat, self.phase, waker);
+                        holds = true;
                     }
-                    false
-                })",
+",
         test: Loom("phaser"),
         quick: true,
     },
@@ -1222,18 +1504,18 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "phaser: a dropped wait that holds its seat",
         file: MEMBER,
-        find: "        if self.step == Step::Arrived || taken {
+        find: "            self.step = Step::Due;
             self.phaser.shared.seats.seat(self.seat).unhold();
-        }
 ",
-        replace: "",
+        replace: "            self.step = Step::Due;
+",
         test: Loom("phaser"),
         quick: false,
     },
     Mutant {
         name: "phaser: a departure that always counts its arrival",
         file: PHASER_STATE,
-        find: "let counts = has_arrived && word.stage_of(phase) == Stage::Open;",
+        find: "let counts = has_arrived && stage == Stage::Open;",
         replace: "let counts = has_arrived;",
         test: Loom("phaser"),
         quick: false,
@@ -1241,61 +1523,49 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "phaser: a departure that never counts its arrival",
         file: PHASER_STATE,
-        find: "let counts = has_arrived && word.stage_of(phase) == Stage::Open;",
+        find: "let counts = has_arrived && stage == Stage::Open;",
         replace: "let counts = false && has_arrived;",
         test: Loom("phaser"),
         quick: false,
     },
     Mutant {
-        name: "phaser: a departure that leaves nobody to lead",
+        name: "phaser: a departure that releases though one waits",
         file: PHASER_STATE,
-        find: "if word.is_open() && word.parties() > 0 && someone_waits(present) {",
-        replace: "if false && someone_waits(present) {",
-        test: Loom("phaser"),
-        quick: false,
-    },
-    Mutant {
-        name: "phaser: a departure that leaves the lead to nobody",
-        file: PHASER_STATE,
-        find: "if word.is_open() && word.parties() > 0 && someone_waits(present) {",
-        replace: "if word.is_open() && word.parties() > 0 && (someone_waits(present) || true) {",
-        test: Loom("phaser"),
+        find: "(Word(all_arrived | ORPHANED), Departure::Orphaned(open))",
+        replace: "(Word(all_arrived | ORPHANED).released(), Departure::Released(open))",
+        test: Loom("phaser_orphaned"),
         quick: false,
     },
     Mutant {
         name: "phaser: a departure that ends one phase at most",
-        file: PHASER_STATE,
-        find: "            if rests {
-                break;
-            }
-",
-        replace: "            let _ = rests;
-            break;
-",
-        test: Loom("phaser"),
+        file: PHASER,
+        find: "            if next_is_orphaned {",
+        replace: "            if next_is_orphaned && false {",
+        test: Loom("phaser_orphaned"),
         quick: false,
     },
     Mutant {
         name: "phaser: a departure that wakes nobody to lead",
-        file: PHASER_STATE,
-        find: "                ended = present + 1;
-                break;",
-        replace: "                break;",
+        file: PHASER,
+        find: "            self.seats.wake(phase..phase + 1);
+            return;",
+        replace: "            return;",
         test: Loom("phaser"),
         quick: true,
     },
     Mutant {
         name: "phaser: a departure that wakes no member",
         file: PHASER,
-        find: "        self.seats.wake(ended);",
-        replace: "        let _ = ended;",
-        test: Loom("phaser"),
+        find: "        self.seats.wake(phases.clone());
+",
+        replace: "",
+        test: Loom("phaser_orphaned"),
         quick: false,
     },
     Mutant {
         name: "phaser: a departure that wakes no observer",
         file: PHASER,
-        find: "let _observers = Finally(|| self.observers.release_all(released.clone()));",
+        find: "let _observers = Finally(|| self.observers.release_all(phases.clone()));",
         replace: "",
         test: Loom("phaser_close"),
         quick: false,
@@ -1303,8 +1573,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "phaser: a departure from a closed phaser that completes",
         file: PHASER_STATE,
-        find: "while word.arrived() == word.parties() && !(word.is_open() && word.is_closed()) {",
-        replace: "while word.arrived() == word.parties() {",
+        find: "if !word.lacks_one() || word.is_closed() || counts {",
+        replace: "if !word.lacks_one() || counts {",
         test: Loom("phaser_close"),
         quick: false,
     },
@@ -1355,9 +1625,11 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "phaser: a release tried once",
         file: PHASER_STATE,
-        find: "                Ok(()) => return,
+        find: "match self.swap(word, word.released().0, Ordering::AcqRel) {
+                Ok(()) => return,
                 Err(present) => word = present,",
-        replace: "                Ok(()) | Err(_) => return,",
+        replace: "match self.swap(word, word.released().0, Ordering::AcqRel) {
+                Ok(()) | Err(_) => return,",
         test: Loom("phaser"),
         quick: false,
     },
@@ -1407,8 +1679,10 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "phaser: an arrival in a closed one",
         file: MEMBER,
-        find: "let turned = if word.is_closed() {",
-        replace: "let turned = if false {",
+        find: "            if word.is_closed() {
+                if holds {",
+        replace: "            if false {
+                if holds {",
         test: Loom("phaser_close"),
         quick: false,
     },
@@ -1439,7 +1713,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "phaser: an observer that keeps its slot",
         file: OBSERVER,
-        find: "                    slot.vacate(self.phase);
+        find: "                    slot.vacate(self.phase.min(LAST));
 ",
         replace: "",
         test: Loom("phaser_close"),
@@ -1485,18 +1759,22 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "phaser: a waker that is changed in a seat that is read",
         file: SEAT,
-        find: "let (index, seat) = if self.retire(index) {",
-        replace: "let (index, seat) = if self.retire(index) || true {",
+        find: "if self.readers.are_none() {
+            // SAFETY: the seat is busy",
+        replace: "if self.readers.are_none() || true {
+            // SAFETY: the seat is busy",
         test: Loom("phaser"),
         quick: false,
     },
     Mutant {
         name: "phaser: held before the waker is there",
         file: SEAT,
-        find: "        let old = unsafe { seat.replace(Some(waker)) };
+        find: "            let old = unsafe { seat.replace(Some(waker)) };
+            // Ordering: release, with the acquire of `waker_of`.
+            seat.owner.fetch_xor(CHANGE, Ordering::Release);
 ",
-        replace: "        seat.owner.store(held(phase), Ordering::Release);
-        let old = unsafe { seat.replace(Some(waker)) };
+        replace: "            seat.owner.fetch_xor(CHANGE, Ordering::Release);
+            let old = unsafe { seat.replace(Some(waker)) };
 ",
         test: Loom("phaser"),
         quick: false,
@@ -1512,18 +1790,16 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "phaser: a sweep that keeps the seats",
         file: SEAT,
-        find: "drop(self.empty(seat));",
-        replace: "",
+        find: "wake_all(reclaimed.filter_map(|seat| self.empty(seat)), drop);",
+        replace: "wake_all(reclaimed, |_| ());",
         test: Loom("phaser"),
         quick: false,
     },
     Mutant {
         name: "phaser: a departed member that keeps its seat",
         file: SEAT,
-        find: "            self.empty(self.seat(index))
-        } else {",
-        replace: "            None
-        } else {",
+        find: "            return self.empty(seat);",
+        replace: "            return None;",
         test: Loom("phaser"),
         quick: false,
     },
