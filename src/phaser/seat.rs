@@ -291,15 +291,16 @@ impl Meeting {
 
     /// For the leader of `phase`, before it begins.
     fn ask(&self, phase: u64) {
+        // Ordering: none, here and below. A helper that finds the ends as they were before, or whose own
+        // is overwritten here, helps less; and what either has done needs no looking at.
         self.back.store(u64::MAX, Ordering::Relaxed);
         self.front.store(0, Ordering::Relaxed);
-        // Ordering: release, with the acquire of `offer`: the helper finds both ends as they are here.
-        self.asks.store(phase + 1, Ordering::Release);
+        self.asks.store(phase + 1, Ordering::Relaxed);
     }
 
     /// For the leader, once it has ended.
     fn ask_no_more(&self) {
-        // Ordering: none. Help that comes too late finds nothing to do.
+        // Help that comes too late finds nothing to do.
         if self.asks.load(Ordering::Relaxed) != 0 {
             self.asks.store(0, Ordering::Relaxed);
         }
@@ -308,21 +309,19 @@ impl Meeting {
     /// Whether a member of `phase` might help.
     #[inline]
     fn is_asked(&self, phase: u64) -> bool {
-        // Ordering: none. `offer` decides.
+        // `offer` decides.
         self.asks.load(Ordering::Relaxed) == phase + 1
     }
 
     /// Whether a member of `phase` is the one that helps.
     fn offer(&self, phase: u64) -> bool {
-        // Ordering: acquire, with the release of `ask`.
         self.asks
-            .compare_exchange(phase + 1, 0, Ordering::Acquire, Ordering::Relaxed)
+            .compare_exchange(phase + 1, 0, Ordering::Relaxed, Ordering::Relaxed)
             .is_ok()
     }
 
     /// For the leader that has come to `seat`: whether the helper has not.
     fn goes_on(&self, seat: usize) -> bool {
-        // Ordering: none, here and in `goes_back`. What the other has done needs no looking at.
         self.front.store(seat as u64, Ordering::Relaxed);
         (seat as u64) < self.back.load(Ordering::Relaxed)
     }

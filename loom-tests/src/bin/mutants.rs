@@ -62,10 +62,17 @@ use Test::{Loom, Plain};
 
 const STATE: &str = "src/state.rs";
 const SLAB: &str = "src/slab.rs";
+const SEGMENTS: &str = "src/segments.rs";
+const WAKE: &str = "src/wake.rs";
+const BLOCKING: &str = "src/blocking.rs";
 const BARRIER: &str = "src/barrier.rs";
-const BLOCKING: &str = "src/barrier/blocking.rs";
 const LEADER: &str = "src/barrier/leader.rs";
 const WAITER: &str = "src/barrier/waiter.rs";
+const PHASER: &str = "src/phaser.rs";
+const MEMBER: &str = "src/phaser/member.rs";
+const OBSERVER: &str = "src/phaser/observer.rs";
+const SEAT: &str = "src/phaser/seat.rs";
+const PHASER_STATE: &str = "src/phaser/state.rs";
 const CELL: &str = "src/sync/waker.rs";
 
 /// What runs if the test that an edit names does not catch it.
@@ -76,6 +83,11 @@ const ALL_TESTS: &[Test] = &[
     Loom("ordering"),
     Loom("weak"),
     Loom("waker_cell"),
+    Loom("phaser"),
+    Loom("phaser_orphaned"),
+    Loom("phaser_close"),
+    Loom("phaser_seats"),
+    Loom("phaser_ordering"),
     Plain("reference_model"),
     Plain("wakers"),
     Plain("cancellation"),
@@ -242,7 +254,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "segment: no acquire",
-        file: SLAB,
+        file: SEGMENTS,
         find: "self.segments.get(k)?.load(Ordering::Acquire)",
         replace: "self.segments.get(k)?.load(Ordering::Relaxed)",
         test: Loom("wait"),
@@ -250,7 +262,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "grow: no release",
-        file: SLAB,
+        file: SEGMENTS,
         find: ".compare_exchange(ptr::null_mut(), first, Ordering::Release, Ordering::Relaxed)",
         replace: ".compare_exchange(ptr::null_mut(), first, Ordering::Relaxed, Ordering::Relaxed)",
         test: Loom("wait"),
@@ -544,37 +556,45 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a drain that stops one slot short",
         file: SLAB,
-        find: "wake_all(self.slots().filter_map(|slot| slot.release(generation)));
-        if self.releasing",
-        replace: "let slots = self.slots().count().saturating_sub(1);
-        wake_all(self.slots().take(slots).filter_map(|slot| slot.release(generation)));
-        if self.releasing",
+        find: "            .iter()
+            .filter_map(|slot| slot.release(generation));
+        wake_all",
+        replace: "            .iter()
+            .take(self.slots.iter().count().saturating_sub(1))
+            .filter_map(|slot| slot.release(generation));
+        wake_all",
         test: Plain("reference_model"),
         quick: false,
     },
     Mutant {
         name: "a drain that starts one slot late",
         file: SLAB,
-        find: "wake_all(self.slots().filter_map(|slot| slot.release(generation)));
-        if self.releasing",
-        replace: "wake_all(self.slots().skip(1).filter_map(|slot| slot.release(generation)));
-        if self.releasing",
+        find: "            .iter()
+            .filter_map(|slot| slot.release(generation));
+        wake_all",
+        replace: "            .iter()
+            .skip(1)
+            .filter_map(|slot| slot.release(generation));
+        wake_all",
         test: Loom("wait"),
         quick: true,
     },
     Mutant {
         name: "a drain of the first segment alone",
         file: SLAB,
-        find: "wake_all(self.slots().filter_map(|slot| slot.release(generation)));
-        if self.releasing",
-        replace: "wake_all(self.slots().take(FIRST).filter_map(|slot| slot.release(generation)));
-        if self.releasing",
+        find: "            .iter()
+            .filter_map(|slot| slot.release(generation));
+        wake_all",
+        replace: "            .iter()
+            .take(4)
+            .filter_map(|slot| slot.release(generation));
+        wake_all",
         test: Loom("wait"),
         quick: false,
     },
     Mutant {
         name: "a drain that stops at the first panic",
-        file: SLAB,
+        file: WAKE,
         find: "    while let Err(panic) = catch_unwind",
         replace: "    if let Err(panic) = catch_unwind",
         test: Plain("wakers"),
@@ -582,7 +602,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a drain whose panic is lost",
-        file: SLAB,
+        file: WAKE,
         find: "Some(panic) => resume_unwind(panic),",
         replace: "Some(panic) => drop(panic),",
         test: Plain("wakers"),
@@ -590,7 +610,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a drain whose last panic comes out",
-        file: SLAB,
+        file: WAKE,
         find: "        if first_panic.is_none() {",
         replace: "        if true {",
         test: Plain("wakers"),
@@ -599,8 +619,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a helper that drains the next generation",
         file: SLAB,
-        find: "wake_all(slots.filter_map(|slot| slot.release(generation)));",
-        replace: "wake_all(slots.filter_map(|slot| slot.release(generation + 1)));",
+        find: "slots.filter_map(|(_, slot)| slot.release(generation)),",
+        replace: "slots.filter_map(|(_, slot)| slot.release(generation + 1)),",
         test: Loom("wait"),
         quick: false,
     },
@@ -615,7 +635,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a growing slab that overwrites another's segment",
-        file: SLAB,
+        file: SEGMENTS,
         find: "        if self.segments[k]
             .compare_exchange(ptr::null_mut(), first, Ordering::Release, Ordering::Relaxed)
             .is_err()
@@ -955,6 +975,901 @@ const MUTANTS: &[Mutant] = &[
         find: r#"waker.expect("registered above").wake();"#,
         replace: "drop(waker);",
         test: Loom("waker_cell"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser load: no acquire",
+        file: PHASER_STATE,
+        find: "Word(self.word.load(Ordering::Acquire))",
+        replace: "Word(self.word.load(Ordering::Relaxed))",
+        test: Loom("phaser_ordering"),
+        quick: true,
+    },
+    Mutant {
+        name: "phaser load_with_phase: first load without acquire",
+        file: PHASER_STATE,
+        find: "let mut recent = self.recent.load(Ordering::Acquire);",
+        replace: "let mut recent = self.recent.load(Ordering::Relaxed);",
+        test: Loom("phaser_ordering"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser load_with_phase: second load without acquire",
+        file: PHASER_STATE,
+        find: "let again = self.recent.load(Ordering::Acquire);",
+        replace: "let again = self.recent.load(Ordering::Relaxed);",
+        test: Loom("phaser_ordering"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser note_release: no release",
+        file: PHASER_STATE,
+        find: "self.recent.fetch_max(began, Ordering::Release);",
+        replace: "self.recent.fetch_max(began, Ordering::Relaxed);",
+        test: Loom("phaser_ordering"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser arrive: no release",
+        file: PHASER_STATE,
+        find: "self.swap(from, from.0 + ARRIVAL, Ordering::Release)",
+        replace: "self.swap(from, from.0 + ARRIVAL, Ordering::Relaxed)",
+        test: Loom("phaser_ordering"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser complete: no acquire",
+        file: PHASER_STATE,
+        find: "self.swap(from, to, Ordering::AcqRel)",
+        replace: "self.swap(from, to, Ordering::Release)",
+        test: Loom("phaser"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser complete: no release",
+        file: PHASER_STATE,
+        find: "self.swap(from, to, Ordering::AcqRel)",
+        replace: "self.swap(from, to, Ordering::Acquire)",
+        test: Loom("phaser_ordering"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser hold: no acquire",
+        file: PHASER_STATE,
+        find: "self.swap(from, to & !STAGE | HELD, Ordering::Acquire)",
+        replace: "self.swap(from, to & !STAGE | HELD, Ordering::Relaxed)",
+        test: Loom("phaser_ordering"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser release: no acquire",
+        file: PHASER_STATE,
+        find: "match self.swap(word, word.released().0, Ordering::AcqRel) {",
+        replace: "match self.swap(word, word.released().0, Ordering::Release) {",
+        test: Loom("phaser"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser release: no release",
+        file: PHASER_STATE,
+        find: "match self.swap(word, word.released().0, Ordering::AcqRel) {",
+        replace: "match self.swap(word, word.released().0, Ordering::Acquire) {",
+        test: Loom("phaser_ordering"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser leave: no acquire",
+        file: PHASER_STATE,
+        find: "match self.swap(word, to.0, Ordering::AcqRel) {
+                Ok(()) => return departure,",
+        replace: "match self.swap(word, to.0, Ordering::Release) {
+                Ok(()) => return departure,",
+        test: Loom("phaser"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser leave: no release",
+        file: PHASER_STATE,
+        find: "match self.swap(word, to.0, Ordering::AcqRel) {
+                Ok(()) => return departure,",
+        replace: "match self.swap(word, to.0, Ordering::Acquire) {
+                Ok(()) => return departure,",
+        test: Loom("phaser_ordering"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser publish: no release",
+        file: PHASER_STATE,
+        find: "self.swap(from, from.0, Ordering::Release)",
+        replace: "self.swap(from, from.0, Ordering::Relaxed)",
+        test: Loom("phaser_close"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser swap: failure without acquire",
+        file: PHASER_STATE,
+        find: ".compare_exchange_weak(from.0, to, success, Ordering::Acquire)",
+        replace: ".compare_exchange_weak(from.0, to, success, Ordering::Relaxed)",
+        test: Loom("phaser"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser waker_of: no acquire",
+        file: SEAT,
+        find: "let owner = self.owner.load(Ordering::Acquire);
+        if owner & CHANGE",
+        replace: "let owner = self.owner.load(Ordering::Relaxed);
+        if owner & CHANGE",
+        test: Loom("phaser"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser a seat left: no acquire",
+        file: SEAT,
+        find: ".compare_exchange(from, to, Ordering::Acquire, Ordering::Relaxed)",
+        replace: ".compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed)",
+        test: Loom("phaser"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser enter: no acquire",
+        file: SEAT,
+        find: "self.0.fetch_add(READER, Ordering::Acquire);",
+        replace: "self.0.fetch_add(READER, Ordering::Relaxed);",
+        test: Loom("phaser_seats"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser exit: no release",
+        file: SEAT,
+        find: "let before = self.0.fetch_sub(READER, Ordering::Release);",
+        replace: "let before = self.0.fetch_sub(READER, Ordering::Relaxed);",
+        test: Loom("phaser_seats"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser exit: no acquire",
+        file: SEAT,
+        find: ".compare_exchange(LEFTOVERS, 0, Ordering::Acquire, Ordering::Relaxed)",
+        replace: ".compare_exchange(LEFTOVERS, 0, Ordering::Relaxed, Ordering::Relaxed)",
+        test: Loom("phaser"),
+        quick: true,
+    },
+    Mutant {
+        name: "phaser are_none: no acquire",
+        file: SEAT,
+        find: ".compare_exchange_weak(readers, to, Ordering::AcqRel, Ordering::Relaxed)",
+        replace: ".compare_exchange_weak(readers, to, Ordering::Release, Ordering::Relaxed)",
+        test: Loom("phaser_seats"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser are_none: no release",
+        file: SEAT,
+        find: ".compare_exchange_weak(readers, to, Ordering::AcqRel, Ordering::Relaxed)",
+        replace: ".compare_exchange_weak(readers, to, Ordering::Acquire, Ordering::Relaxed)",
+        test: Loom("phaser_seats"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser hold of a seat: no release",
+        file: SEAT,
+        find: "seat.owner.store(held(phase), Ordering::Release);
+        }
+        None",
+        replace: "seat.owner.store(held(phase), Ordering::Relaxed);
+        }
+        None",
+        test: Loom("phaser_seats"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser hold_anew: no release",
+        file: SEAT,
+        find: "seat.owner.fetch_xor(CHANGE, Ordering::Release);",
+        replace: "seat.owner.fetch_xor(CHANGE, Ordering::Relaxed);",
+        test: Loom("phaser"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser retire: no release",
+        file: SEAT,
+        find: "seat.owner.store(RETIRED, Ordering::Release);
+        self.reclaim(seat)",
+        replace: "seat.owner.store(RETIRED, Ordering::Relaxed);
+        self.reclaim(seat)",
+        test: Loom("phaser_seats"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser empty: no release",
+        file: SEAT,
+        find: "seat.owner.store(FREE, Ordering::Release);",
+        replace: "seat.owner.store(FREE, Ordering::Relaxed);",
+        test: Loom("phaser"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser appoint: no acquire",
+        file: PHASER_STATE,
+        find: "match self.swap(word, word.0 & !STAGE | COMPLETE, Ordering::AcqRel) {",
+        replace: "match self.swap(word, word.0 & !STAGE | COMPLETE, Ordering::Release) {",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser appoint: no release",
+        file: PHASER_STATE,
+        find: "match self.swap(word, word.0 & !STAGE | COMPLETE, Ordering::AcqRel) {",
+        replace: "match self.swap(word, word.0 & !STAGE | COMPLETE, Ordering::Acquire) {",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser orphan: no acquire",
+        file: PHASER_STATE,
+        find: "Stage::Complete => self
+                    .swap(word, word.0 & !STAGE | ORPHANED, Ordering::Acquire)",
+        replace: "Stage::Complete => self
+                    .swap(word, word.0 & !STAGE | ORPHANED, Ordering::Relaxed)",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser orphan_again: no acquire",
+        file: PHASER_STATE,
+        find: "if self
+                .swap(word, word.0 & !STAGE | ORPHANED, Ordering::Acquire)",
+        replace: "if self
+                .swap(word, word.0 & !STAGE | ORPHANED, Ordering::Relaxed)",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser release_unled: no acquire",
+        file: PHASER_STATE,
+        find: "match self.swap(word, to.0, Ordering::AcqRel) {
+                Ok(()) => return is_full,",
+        replace: "match self.swap(word, to.0, Ordering::Release) {
+                Ok(()) => return is_full,",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser release_unled: no release",
+        file: PHASER_STATE,
+        find: "match self.swap(word, to.0, Ordering::AcqRel) {
+                Ok(()) => return is_full,",
+        replace: "match self.swap(word, to.0, Ordering::Acquire) {
+                Ok(()) => return is_full,",
+        test: Loom("phaser_ordering"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser moves: no release",
+        file: SEAT,
+        find: "self.moves.fetch_add(1, Ordering::Release);",
+        replace: "self.moves.fetch_add(1, Ordering::Relaxed);",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser moves: first load without acquire",
+        file: SEAT,
+        find: "let moves = self.moves.load(Ordering::Acquire);",
+        replace: "let moves = self.moves.load(Ordering::Relaxed);",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser moves: second load without acquire",
+        file: SEAT,
+        find: "if moves == self.moves.load(Ordering::Acquire) {",
+        replace: "if moves == self.moves.load(Ordering::Relaxed) {",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser appoint of a seat: no acquire",
+        file: SEAT,
+        find: "let mut owner = self.owner.load(Ordering::Acquire);",
+        replace: "let mut owner = self.owner.load(Ordering::Relaxed);",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser appoint of a seat: success without acquire",
+        file: SEAT,
+        find: "owner | APPOINTED,
+                Ordering::Acquire,
+",
+        replace: "owner | APPOINTED,
+                Ordering::Relaxed,
+",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser appoint of a seat: failure without acquire",
+        file: SEAT,
+        find: "owner | APPOINTED,
+                Ordering::Acquire,
+                Ordering::Acquire,
+",
+        replace: "owner | APPOINTED,
+                Ordering::Acquire,
+                Ordering::Relaxed,
+",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser is_appointed: no acquire",
+        file: SEAT,
+        find: "let owner = self.owner.load(Ordering::Acquire);
+        waits(owner, phase)",
+        replace: "let owner = self.owner.load(Ordering::Relaxed);
+        waits(owner, phase)",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser a move: no release of the seat that is left",
+        file: SEAT,
+        find: "seat.owner.swap(RETIRED, Ordering::Release)",
+        replace: "seat.owner.swap(RETIRED, Ordering::Relaxed)",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser a move: no release of the new seat",
+        file: SEAT,
+        find: "new.owner.store(held(phase), Ordering::Release);",
+        replace: "new.owner.store(held(phase), Ordering::Relaxed);",
+        test: Loom("phaser_seats"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser hold_anew of an unused seat: no release",
+        file: SEAT,
+        find: "seat.owner.store(held(phase), Ordering::Release);
+            return none;",
+        replace: "seat.owner.store(held(phase), Ordering::Relaxed);
+            return none;",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: stop ignores that it was appointed",
+        file: SEAT,
+        find: "self.owner.swap(IDLE, Ordering::Relaxed) == held(phase) | APPOINTED",
+        replace: "self.owner.swap(IDLE, Ordering::Relaxed) == held(phase) | APPOINTED && false",
+        test: Loom("phaser_orphaned"),
+        quick: true,
+    },
+    Mutant {
+        name: "phaser: a search that ignores moves",
+        file: SEAT,
+        find: "if moves == self.moves.load(Ordering::Acquire) {",
+        replace: "if moves == self.moves.load(Ordering::Acquire) || true {",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: orphan does nothing while the phase is orphaned",
+        file: PHASER_STATE,
+        find: "Stage::Held => self.publish(word).map(|()| false),",
+        replace: "Stage::Held => return false,",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: who appointed does not look again",
+        file: PHASER,
+        find: "if !self.seats.has_appointed(phase) {",
+        replace: "if !self.seats.has_appointed(phase) && false {",
+        test: Loom("phaser_orphaned"),
+        quick: true,
+    },
+    Mutant {
+        name: "phaser: release_unled forgets newcomers",
+        file: PHASER_STATE,
+        find: "let is_full = to.parties() > 0 &&",
+        replace: "let is_full = false && to.parties() > 0 &&",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: a poll that takes its own hold for published",
+        file: MEMBER,
+        find: "Stage::Open | Stage::Held if is_published => return Poll::Pending,",
+        replace: "Stage::Open | Stage::Held
+                    if is_published
+                        || self.phaser.shared.seats.holds(self.seat, self.phase, waker) =>
+                {
+                    return Poll::Pending;
+                }",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: a search that passes over busy seats",
+        file: SEAT,
+        find: "owner & !APPOINTED == held(phase) || owner & !APPOINTED == busy(phase)",
+        replace: "owner & !APPOINTED == held(phase)",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: a move that loses the appointment",
+        file: SEAT,
+        find: "new.owner.fetch_or(APPOINTED, Ordering::Relaxed);",
+        replace: "",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: a change of waker that loses the appointment",
+        file: SEAT,
+        find: "if seat.owner.load(Ordering::Relaxed) & !APPOINTED == held(phase) {
+            seat.owner.fetch_xor",
+        replace: "if false {
+            seat.owner.fetch_xor",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: a later poll that loses the appointment",
+        file: SEAT,
+        find: "if seat.owner.load(Ordering::Relaxed) & !APPOINTED != held(phase) {",
+        replace: "if seat.owner.load(Ordering::Relaxed) != held(phase) {",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: an appointed member that just leaves",
+        file: MEMBER,
+        find: "        if has_arrived {
+            self.stop_waiting();",
+        replace: "        if has_arrived && false {
+            self.stop_waiting();",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: an appointed wait that is just dropped",
+        file: MEMBER,
+        find: "            member.stop_waiting();
+",
+        replace: "",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: one that stops and looks for nobody",
+        file: MEMBER,
+        find: "            shared.find_leader(self.phase);
+",
+        replace: "",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: a departure that looks for nobody",
+        file: PHASER,
+        find: "Departure::Orphaned(phase) => self.find_leader(phase),",
+        replace: "Departure::Orphaned(_) => {}",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: a member arrives before it holds its seat",
+        file: MEMBER,
+        find: "                if let (Some(waker), false) = (waker, holds) {
+                    _old = shared.seats.hold(&mut self.seat, self.phase, waker);
+                    holds = true;
+                }
+                shared.state.arrive(word).map(|()| {
+                    self.step = Step::Arrived;
+",
+        replace: "                shared.state.arrive(word).map(|()| {
+                    self.step = Step::Arrived;
+                    if let (Some(waker), false) = (waker, holds) {
+                        _old = shared.seats.hold(&mut self.seat, self.phase, waker);
+                        holds = true;
+                    }
+",
+        test: Loom("phaser"),
+        quick: true,
+    },
+    Mutant {
+        name: "phaser: complete one arrival short",
+        file: PHASER_STATE,
+        find: "self.arrived() + 1 == self.parties()",
+        replace: "self.arrived() + 2 >= self.parties()",
+        test: Loom("phaser"),
+        quick: true,
+    },
+    Mutant {
+        name: "phaser: a leader that does not unhold",
+        file: MEMBER,
+        find: "        if holds {
+            shared.seats.seat(self.seat).unhold();
+        }
+",
+        replace: "",
+        test: Loom("phaser"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: a dropped wait that holds its seat",
+        file: MEMBER,
+        find: "            self.step = Step::Due;
+            self.phaser.shared.seats.seat(self.seat).unhold();
+",
+        replace: "            self.step = Step::Due;
+",
+        test: Loom("phaser"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: a departure that always counts its arrival",
+        file: PHASER_STATE,
+        find: "let counts = has_arrived && stage == Stage::Open;",
+        replace: "let counts = has_arrived;",
+        test: Loom("phaser"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: a departure that never counts its arrival",
+        file: PHASER_STATE,
+        find: "let counts = has_arrived && stage == Stage::Open;",
+        replace: "let counts = false && has_arrived;",
+        test: Loom("phaser"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: a departure that releases though one waits",
+        file: PHASER_STATE,
+        find: "(Word(all_arrived | ORPHANED), Departure::Orphaned(open))",
+        replace: "(Word(all_arrived | ORPHANED).released(), Departure::Released(open))",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: a departure that ends one phase at most",
+        file: PHASER,
+        find: "            if next_is_orphaned {",
+        replace: "            if next_is_orphaned && false {",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: a departure that wakes nobody to lead",
+        file: PHASER,
+        find: "            self.seats.wake(phase..phase + 1);
+            return;",
+        replace: "            return;",
+        test: Loom("phaser"),
+        quick: true,
+    },
+    Mutant {
+        name: "phaser: a departure that wakes no member",
+        file: PHASER,
+        find: "        self.seats.wake(phases.clone());
+",
+        replace: "",
+        test: Loom("phaser_orphaned"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: a departure that wakes no observer",
+        file: PHASER,
+        find: "let _observers = Finally(|| self.observers.release_all(phases.clone()));",
+        replace: "",
+        test: Loom("phaser_close"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: a departure from a closed phaser that completes",
+        file: PHASER_STATE,
+        find: "if !word.lacks_one() || word.is_closed() || counts {",
+        replace: "if !word.lacks_one() || counts {",
+        test: Loom("phaser_close"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: a leader that forgets newcomers",
+        file: PHASER_STATE,
+        find: "        if word.is_open() {
+            Word(word.0 & !MAX_PARTIES)",
+        replace: "        if true {
+            Word(word.0 & !MAX_PARTIES)",
+        test: Loom("phaser"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: a release that forgets newcomers",
+        file: PHASER_STATE,
+        find: "Word((self.0 & !STAGE).wrapping_add(PHASE))",
+        replace: "Word((self.0 & !STAGE & !MAX_PARTIES).wrapping_add(PHASE))",
+        test: Loom("phaser"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: a leader that wakes no member",
+        file: PHASER,
+        find: "        self.seats.release(phase);",
+        replace: "",
+        test: Loom("phaser"),
+        quick: true,
+    },
+    Mutant {
+        name: "phaser: a leader that wakes no observer",
+        file: PHASER,
+        find: "        let _observers = Finally(|| self.observers.release(phase));",
+        replace: "",
+        test: Loom("phaser_close"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: a leader that wakes before it releases",
+        file: MEMBER,
+        find: "        shared.state.release();
+        shared.released(self.phase - 1);",
+        replace: "        shared.released(self.phase - 1);
+        shared.state.release();",
+        test: Loom("phaser"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: a release tried once",
+        file: PHASER_STATE,
+        find: "match self.swap(word, word.released().0, Ordering::AcqRel) {
+                Ok(()) => return,
+                Err(present) => word = present,",
+        replace: "match self.swap(word, word.released().0, Ordering::AcqRel) {
+                Ok(()) | Err(_) => return,",
+        test: Loom("phaser"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: withdraw also when the phase is complete",
+        file: PHASER_STATE,
+        find: "while word.stage_of(phase) == Stage::Open {",
+        replace: "while word.stage_of(phase) != Stage::Released {",
+        test: Loom("phaser"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: withdraw whatever the phase",
+        file: PHASER_STATE,
+        find: "while word.stage_of(phase) == Stage::Open {",
+        replace: "while word.stage_of(phase) == Stage::Open || word.arrived() > 0 {",
+        test: Loom("phaser"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: a close that wakes no member",
+        file: PHASER,
+        find: "            self.shared.seats.wake(phase..phase + 1);",
+        replace: "",
+        test: Loom("phaser_close"),
+        quick: true,
+    },
+    Mutant {
+        name: "phaser: a close that wakes no observer",
+        file: PHASER,
+        find: "            let _observers = Finally(|| self.shared.observers.release_all(phase..u64::MAX));",
+        replace: "",
+        test: Loom("phaser_close"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: a registration in a closed one",
+        file: PHASER,
+        find: "            if word.is_closed() {
+                return Err(RegisterError::Closed);
+            }
+",
+        replace: "",
+        test: Loom("phaser_close"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: an arrival in a closed one",
+        file: MEMBER,
+        find: "            if word.is_closed() {
+                if holds {",
+        replace: "            if false {
+                if holds {",
+        test: Loom("phaser_close"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: a wait that goes on when closed",
+        file: MEMBER,
+        find: "Stage::Open if word.is_closed() => return Poll::Ready(Err(Closed)),",
+        replace: "Stage::Open if word.is_closed() && false => return Poll::Ready(Err(Closed)),",
+        test: Loom("phaser_close"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: a later poll that does not publish",
+        file: MEMBER,
+        find: "match shared.state.publish(word) {",
+        replace: "match Ok::<(), Word>(()) {",
+        test: Loom("phaser_close"),
+        quick: true,
+    },
+    Mutant {
+        name: "phaser: an observer that does not publish",
+        file: OBSERVER,
+        find: "if shared.state.publish(word).is_ok() && self.end().is_none() {",
+        replace: "if { let _ = word; true } {",
+        test: Loom("phaser_close"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: an observer that keeps its slot",
+        file: OBSERVER,
+        find: "                    slot.vacate(self.phase.min(LAST));
+",
+        replace: "",
+        test: Loom("phaser_close"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: are_none ignores readers",
+        file: SEAT,
+        find: "let none = readers < READER;",
+        replace: "let none = true;",
+        test: Loom("phaser_seats"),
+        quick: true,
+    },
+    Mutant {
+        name: "phaser: are_none leaves no note",
+        file: SEAT,
+        find: "let to = if none { readers } else { readers | LEFTOVERS };",
+        replace: "let to = readers;",
+        test: Loom("phaser"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: reclaim without its first look",
+        file: SEAT,
+        find: "while self.readers.are_none() && seat.leave(RETIRED, IDLE) {",
+        replace: "while seat.leave(RETIRED, IDLE) {",
+        test: Loom("phaser_seats"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: reclaim that leaves the seat idle",
+        file: SEAT,
+        find: "            // Ordering: release, with the acquire of `leave`.
+            seat.owner.store(RETIRED, Ordering::Release);
+        }
+        false",
+        replace: "            return false;
+        }
+        false",
+        test: Loom("phaser_seats"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: a waker that is changed in a seat that is read",
+        file: SEAT,
+        find: "if self.readers.are_none() {
+            // SAFETY: the seat is busy",
+        replace: "if self.readers.are_none() || true {
+            // SAFETY: the seat is busy",
+        test: Loom("phaser"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: held before the waker is there",
+        file: SEAT,
+        find: "            let old = unsafe { seat.replace(Some(waker)) };
+            // Ordering: release, with the acquire of `waker_of`.
+            seat.owner.fetch_xor(CHANGE, Ordering::Release);
+",
+        replace: "            seat.owner.fetch_xor(CHANGE, Ordering::Release);
+            let old = unsafe { seat.replace(Some(waker)) };
+",
+        test: Loom("phaser"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: the last reader does not sweep",
+        file: SEAT,
+        find: "if self.0.readers.exit() {",
+        replace: "if self.0.readers.exit() && false {",
+        test: Loom("phaser"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: a sweep that keeps the seats",
+        file: SEAT,
+        find: "wake_all(reclaimed.filter_map(|seat| self.empty(seat)), drop);",
+        replace: "wake_all(reclaimed, |_| ());",
+        test: Loom("phaser"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: a departed member that keeps its seat",
+        file: SEAT,
+        find: "            return self.empty(seat);",
+        replace: "            return None;",
+        test: Loom("phaser"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: seats taken by a plain store",
+        file: SEAT,
+        find: "self.owner.load(Ordering::Relaxed) == FREE && self.leave(FREE, IDLE)",
+        replace: "self.owner.load(Ordering::Acquire) == FREE && {
+            self.owner.store(IDLE, Ordering::Relaxed);
+            true
+        }",
+        test: Loom("phaser"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: a leader that does not see its helper",
+        file: SEAT,
+        find: "(seat as u64) < self.back.load(Ordering::Relaxed)",
+        replace: "(seat as u64) < self.back.load(Ordering::Relaxed) || true",
+        test: Loom("phaser_seats"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: a leader that sees a former helper",
+        file: SEAT,
+        find: "        self.back.store(u64::MAX, Ordering::Relaxed);
+",
+        replace: "",
+        test: Loom("phaser_seats"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: a helper that sees no leader",
+        file: SEAT,
+        find: "self.front.load(Ordering::Relaxed) < seat as u64",
+        replace: "self.front.load(Ordering::Relaxed) < u64::MAX",
+        test: Loom("phaser_seats"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: a helper that stops at once",
+        file: SEAT,
+        find: "self.front.load(Ordering::Relaxed) < seat as u64",
+        replace: "self.front.load(Ordering::Relaxed) > seat as u64",
+        test: Loom("phaser_seats"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: a helper that claims a seat before it was there",
+        file: SEAT,
+        find: "self.back.store(seat as u64 + 1, Ordering::Relaxed);",
+        replace: "self.back.store(seat as u64, Ordering::Relaxed);",
+        test: Loom("phaser_seats"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: two helpers",
+        file: SEAT,
+        find: ".compare_exchange(phase + 1, 0, Ordering::Relaxed, Ordering::Relaxed)",
+        replace: ".compare_exchange(phase + 1, phase + 1, Ordering::Relaxed, Ordering::Relaxed)",
+        test: Loom("phaser_seats"),
+        quick: false,
+    },
+    Mutant {
+        name: "phaser: a member that does not help",
+        file: MEMBER,
+        find: "            self.phaser.shared.seats.help(self.phase);
+",
+        replace: "",
+        test: Loom("phaser_seats"),
         quick: false,
     },
 ];

@@ -8,6 +8,8 @@
     reason = "each test file is a crate of its own and uses a part of this"
 )]
 
+pub(crate) mod phaser;
+
 use std::{
     collections::BTreeMap,
     env,
@@ -47,7 +49,7 @@ pub(crate) fn explore_bounded(
     if let (None, Some(bound)) = (builder.preemption_bound, preemptions.into()) {
         builder.preemption_bound = Some(bound);
     }
-    builder.max_branches = 10_000;
+    builder.max_branches = 100_000;
 
     let seen = Arc::new(Mutex::new(BTreeMap::<String, usize>::new()));
     let record = seen.clone();
@@ -85,6 +87,10 @@ impl Counter {
         Arc::default()
     }
 
+    pub(crate) fn count(&self) {
+        self.0.fetch_add(1, Relaxed);
+    }
+
     pub(crate) fn wakes(&self) -> usize {
         self.0.load(Relaxed)
     }
@@ -92,7 +98,7 @@ impl Counter {
 
 impl Wake for Counter {
     fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Relaxed);
+        self.count();
     }
 }
 

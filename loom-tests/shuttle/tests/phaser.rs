@@ -1,0 +1,324 @@
+//! Members that join, meet, give up, leave and come back over several phases, until the phaser is
+//! closed, under random schedules and under PCT.
+//!
+//! A failure prints its schedule; `shuttle::replay` runs that again.
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "tests have std"
+)]
+
+use std::{
+    collections::BTreeSet,
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+    },
+    task::{Context, Poll, Wake, Waker},
+};
+
+use atomic_barrier_over_shuttle::{Closed, Participant, Phaser, PhaserWaitResult};
+use shuttle::{
+    Config, Runner,
+    rand::{Rng, thread_rng},
+    scheduler::{PctScheduler, RandomScheduler, Scheduler},
+    thread::{self, Thread},
+};
+
+/// Unparks a thread, and remembers that it did. Others may run during the wake, and must not drop it.
+struct Unpark {
+    thread: Thread,
+    woken: AtomicBool,
+    wakes: AtomicUsize,
+}
+
+impl Unpark {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            thread: thread::current(),
+            woken: AtomicBool::new(false),
+            wakes: AtomicUsize::new(0),
+        })
+    }
+
+    /// Sleeps until this very waker is woken: a wake of an older one does not count.
+    fn sleep(&self) {
+        while !self.woken.swap(false, SeqCst) {
+            thread::park();
+        }
+    }
+}
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.wakes.fetch_add(1, SeqCst);
+        self.woken.store(true, SeqCst);
+        self.thread.unpark();
+        thread::yield_now();
+        self.wakes.fetch_sub(1, SeqCst);
+    }
+}
+
+impl Drop for Unpark {
+    fn drop(&mut self) {
+        assert_eq!(*self.wakes.get_mut(), 0, "dropped while it is woken");
+    }
+}
+
+fn poll<F: Future + Unpin>(future: &mut F, waker: &Arc<Unpark>) -> Poll<F::Output> {
+    let waker = Waker::from(waker.clone());
+    Pin::new(future).poll(&mut Context::from_waker(&waker))
+}
+
+/// Polls with the waker of before or with a fresh one, now and then without having been woken.
+fn block_on<F: Future + Unpin>(mut future: F) -> F::Output {
+    let mut waker = Unpark::new();
+    loop {
+        if let Poll::Ready(output) = poll(&mut future, &waker) {
+            return output;
+        }
+        if thread_rng().gen_ratio(1, 2) {
+            waker.sleep();
+        }
+        if thread_rng().gen_ratio(1, 2) {
+            waker = Unpark::new();
+        }
+    }
+}
+
+/// What the tasks have done, on locks that shuttle does not see: they add no schedules.
+struct Books {
+    /// The phase in which each task has certainly not arrived, while it is a member.
+    owed: Vec<Mutex<Option<u64>>>,
+    /// The phases that somebody has led.
+    led: Mutex<BTreeSet<u64>>,
+}
+
+impl Books {
+    fn new(tasks: usize) -> Arc<Self> {
+        Arc::new(Self {
+            owed: (0..tasks).map(|_| Mutex::new(None)).collect(),
+            led: Mutex::default(),
+        })
+    }
+
+    fn owes(&self, task: usize, phase: impl Into<Option<u64>>) {
+        *self.owed[task].lock().unwrap() = phase.into();
+    }
+
+    /// Nobody leaves a phase that a member has not entered, and one at most leads it.
+    fn ended(&self, phase: u64, leads: bool) {
+        for owed in &self.owed {
+            let owed = *owed.lock().unwrap();
+            assert!(owed.is_none_or(|owed| owed > phase), "a member is missing");
+        }
+        let first = !leads || self.led.lock().unwrap().insert(phase);
+        assert!(first, "a second leader");
+    }
+}
+
+/// One member of a phaser, for as long as it is one.
+struct Life<'a> {
+    books: &'a Books,
+    task: usize,
+    member: Participant,
+    phase: u64,
+}
+
+impl<'a> Life<'a> {
+    fn begin(phaser: &Phaser, books: &'a Books, task: usize) -> Option<Self> {
+        let member = phaser.register().ok()?;
+        Some(Self::of(member, books, task))
+    }
+
+    fn of(member: Participant, books: &'a Books, task: usize) -> Self {
+        // It cannot end without this member.
+        let phase = member.phaser().phase();
+        books.owes(task, phase);
+        Self {
+            books,
+            task,
+            member,
+            phase,
+        }
+    }
+
+    fn ended(&mut self, result: PhaserWaitResult) {
+        assert_eq!(result.phase(), self.phase, "a phase was missed");
+        self.books.ended(self.phase, result.is_leader());
+    }
+
+    /// Goes through one phase by any way, giving up at random.
+    fn cross(&mut self) -> Result<(), Closed> {
+        let mut counted = false;
+        loop {
+            self.books.owes(self.task, None);
+            let result = match thread_rng().gen_range(0..6) {
+                0 => block_on(self.member.wait())?,
+                1 => {
+                    let phase = self.member.arrive()?;
+                    if phase != self.phase {
+                        // The end of the one in which it gave up too late is not observed.
+                        assert!(counted && phase == self.phase + 1);
+                        self.books.ended(self.phase, false);
+                        self.phase = phase;
+                    }
+                    block_on(self.member.wait())?
+                }
+                2 => self.member.wait_blocking()?,
+                3 => {
+                    let leader = block_on(self.member.wait_leader())?;
+                    if let Some(leader) = &leader {
+                        assert_eq!(leader.phase(), self.phase);
+                        self.books.ended(self.phase, true);
+                        thread::yield_now();
+                        // Who is there has not gone on.
+                        self.books.ended(self.phase, false);
+                    } else {
+                        self.books.ended(self.phase, false);
+                    }
+                    break;
+                }
+                _ => {
+                    let mut wait = self.member.wait();
+                    let polls = thread_rng().gen_range(1..3);
+                    let polled = (0..polls).map(|_| poll(&mut wait, &Unpark::new()));
+                    let ready = polled.filter(Poll::is_ready).next();
+                    drop(wait);
+                    if let Some(Poll::Ready(result)) = ready {
+                        result?
+                    } else {
+                        // No phase is complete without it: so it knows whether it was counted.
+                        counted = self.member.phaser().phase() > self.phase;
+                        if !counted {
+                            self.books.owes(self.task, self.phase);
+                        }
+                        continue;
+                    }
+                }
+            };
+            self.ended(result);
+            break;
+        }
+        self.phase += 1;
+        self.books.owes(self.task, self.phase);
+        Ok(())
+    }
+}
+
+impl Drop for Life<'_> {
+    fn drop(&mut self) {
+        // Before its member leaves.
+        self.books.owes(self.task, None);
+    }
+}
+
+/// Runs so many tasks, each for a few lives of a few phases.
+fn come_and_go(tasks: usize) {
+    let phaser = Phaser::new();
+    let books = Books::new(tasks);
+    let members = phaser.register_many(tasks).unwrap();
+    for task in 0..tasks {
+        books.owes(task, 0);
+    }
+    let tasks: Vec<_> = members
+        .into_iter()
+        .enumerate()
+        .map(|(task, member)| {
+            let (phaser, books) = (phaser.clone(), books.clone());
+            thread::spawn(move || {
+                let mut life = Some(Life::of(member, &books, task));
+                for _ in 0..2 {
+                    let mut life = match life.take() {
+                        Some(first) => first,
+                        None => Life::begin(&phaser, &books, task).unwrap(),
+                    };
+                    for _ in 0..thread_rng().gen_range(0..4) {
+                        life.cross().unwrap();
+                    }
+                    if thread_rng().gen_ratio(1, 3) {
+                        // Leaves in the middle of a wait.
+                        let mut wait = life.member.wait();
+                        books.owes(task, None);
+                        let _ = poll(&mut wait, &Unpark::new());
+                    }
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.join().unwrap();
+    }
+    assert_eq!((phaser.parties(), phaser.arrived()), (0, 0));
+    let last = books.led.lock().unwrap().last().copied();
+    assert!(last.is_none_or(|last| last < phaser.phase()));
+}
+
+/// Runs so many tasks, some of which leave and come back, until they are closed after some phases.
+fn go_on_until_closed(tasks: usize) {
+    let phaser = Phaser::new();
+    let books = Books::new(tasks);
+    let tasks: Vec<_> = (0..tasks)
+        .map(|task| {
+            let (phaser, books) = (phaser.clone(), books.clone());
+            thread::spawn(move || {
+                while let Some(mut life) = Life::begin(&phaser, &books, task) {
+                    while life.cross().is_ok() && thread_rng().gen_ratio(3, 4) {}
+                }
+            })
+        })
+        .collect();
+    block_on(phaser.observe(2)).unwrap();
+    phaser.close();
+    let closed_in = phaser.phase();
+    for task in tasks {
+        task.join().unwrap();
+    }
+    assert_eq!((phaser.parties(), phaser.arrived()), (0, 0));
+    assert_eq!(phaser.phase(), closed_in);
+    assert_eq!(block_on(phaser.observe(closed_in)), Err(Closed));
+}
+
+fn run(scheduler: impl Scheduler + 'static, body: fn()) {
+    let mut config = Config::new();
+    config.stack_size = 0x2_0000;
+    Runner::new(scheduler, config).run(body);
+}
+
+fn random(schedules: usize, body: fn()) {
+    run(RandomScheduler::new(schedules), body);
+}
+
+fn pct(schedules: usize, body: fn()) {
+    run(PctScheduler::new(3, schedules), body);
+}
+
+#[test]
+fn four_tasks_that_come_and_go() {
+    random(1_000, || come_and_go(4));
+    pct(1_000, || come_and_go(4));
+}
+
+#[test]
+fn eight_tasks_that_come_and_go() {
+    random(300, || come_and_go(8));
+    pct(300, || come_and_go(8));
+}
+
+#[test]
+fn four_tasks_that_are_closed() {
+    random(1_000, || go_on_until_closed(4));
+    pct(1_000, || go_on_until_closed(4));
+}
+
+#[test]
+fn eight_tasks_that_are_closed() {
+    random(300, || go_on_until_closed(8));
+    pct(300, || go_on_until_closed(8));
+}
