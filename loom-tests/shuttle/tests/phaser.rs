@@ -188,8 +188,8 @@ impl<'a> Life<'a> {
                 _ => {
                     let mut wait = self.member.wait();
                     let polls = thread_rng().gen_range(1..3);
-                    let polled = (0..polls).map(|_| poll(&mut wait, &Unpark::new()));
-                    let ready = polled.filter(Poll::is_ready).next();
+                    let mut polled = (0..polls).map(|_| poll(&mut wait, &Unpark::new()));
+                    let ready = polled.find(Poll::is_ready);
                     drop(wait);
                     if let Some(Poll::Ready(result)) = ready {
                         result?

@@ -1034,14 +1034,6 @@ const MUTANTS: &[Mutant] = &[
         quick: false,
     },
     Mutant {
-        name: "phaser hold: no acquire",
-        file: PHASER_STATE,
-        find: "self.swap(from, to & !STAGE | HELD, Ordering::Acquire)",
-        replace: "self.swap(from, to & !STAGE | HELD, Ordering::Relaxed)",
-        test: Loom("phaser_ordering"),
-        quick: false,
-    },
-    Mutant {
         name: "phaser release: no acquire",
         file: PHASER_STATE,
         find: "match self.swap(word, word.released().0, Ordering::AcqRel) {",
@@ -1169,16 +1161,6 @@ const MUTANTS: &[Mutant] = &[
         find: "seat.owner.fetch_xor(CHANGE, Ordering::Release);",
         replace: "seat.owner.fetch_xor(CHANGE, Ordering::Relaxed);",
         test: Loom("phaser"),
-        quick: false,
-    },
-    Mutant {
-        name: "phaser retire: no release",
-        file: SEAT,
-        find: "seat.owner.store(RETIRED, Ordering::Release);
-        self.reclaim(seat)",
-        replace: "seat.owner.store(RETIRED, Ordering::Relaxed);
-        self.reclaim(seat)",
-        test: Loom("phaser_seats"),
         quick: false,
     },
     Mutant {
@@ -1800,17 +1782,6 @@ const MUTANTS: &[Mutant] = &[
         file: SEAT,
         find: "            return self.empty(seat);",
         replace: "            return None;",
-        test: Loom("phaser"),
-        quick: false,
-    },
-    Mutant {
-        name: "phaser: seats taken by a plain store",
-        file: SEAT,
-        find: "self.owner.load(Ordering::Relaxed) == FREE && self.leave(FREE, IDLE)",
-        replace: "self.owner.load(Ordering::Acquire) == FREE && {
-            self.owner.store(IDLE, Ordering::Relaxed);
-            true
-        }",
         test: Loom("phaser"),
         quick: false,
     },
