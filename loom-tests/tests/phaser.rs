@@ -128,7 +128,7 @@ fn a_departure_against_a_poll_with_a_fresh_waker() {
 
 #[test]
 fn a_departure_against_a_wait_that_is_dropped_with_its_member() {
-    explore_bounded(3, 2_500, &["in 1", "in 2"], || {
+    explore_bounded(3, 1_000, &["in 1", "in 2"], || {
         let (phaser, [a, b]) = members();
         let counter = Counter::new();
         let a = Waiting::arrived(a, &counter);
@@ -182,7 +182,7 @@ fn a_departure_against_that_of_a_member_that_has_arrived() {
 
 #[test]
 fn the_last_two_departures() {
-    explore(35, &["rests"], || {
+    explore(7, &["rests"], || {
         let (phaser, [a, b]) = members();
         let leaver = thread::spawn(move || b.leave());
 
