@@ -55,7 +55,7 @@ fn a_leader_sees_what_another_did_before_it_arrived() {
     explore_bounded(3, 3, &["seen", "waits"], || {
         let (_phaser, [mut a, b]) = members();
         let done = data();
-        let looker = look(Waiting::new(b), Counter::new(), &[done.clone()]);
+        let looker = look(Waiting::new(b), Counter::new(), std::slice::from_ref(&done));
 
         done.store(1, Relaxed);
         a.arrive().unwrap();
@@ -140,7 +140,11 @@ fn one_that_waits_sees_what_the_leader_did_before_it_completed() {
         let (_phaser, [a, mut b]) = members();
         let done = data();
         let counter = Counter::new();
-        let looker = look(Waiting::arrived(a, &counter), counter, &[done.clone()]);
+        let looker = look(
+            Waiting::arrived(a, &counter),
+            counter,
+            std::slice::from_ref(&done),
+        );
 
         done.store(1, Relaxed);
         b.arrive().unwrap();
@@ -158,7 +162,7 @@ fn one_that_waits_sees_what_the_leader_did_while_it_held_the_release() {
         let Poll::Ready(Ok(Some(leader))) = poll(&mut b.wait_leader(), &Counter::new()) else {
             panic!("should lead");
         };
-        let looker = look(a, counter, &[done.clone()]);
+        let looker = look(a, counter, std::slice::from_ref(&done));
 
         done.store(1, Relaxed);
         leader.release();
@@ -172,7 +176,11 @@ fn one_that_is_woken_to_lead_sees_what_the_last_did_before_it_left() {
         let (_phaser, [a, b]) = members();
         let done = data();
         let counter = Counter::new();
-        let looker = look(Waiting::arrived(a, &counter), counter, &[done.clone()]);
+        let looker = look(
+            Waiting::arrived(a, &counter),
+            counter,
+            std::slice::from_ref(&done),
+        );
 
         done.store(1, Relaxed);
         b.leave();
@@ -185,7 +193,7 @@ fn a_leader_sees_what_another_did_before_it_left() {
     explore(30, &["seen", "waits"], || {
         let (_phaser, [a, b]) = members();
         let done = data();
-        let looker = look(Waiting::new(a), Counter::new(), &[done.clone()]);
+        let looker = look(Waiting::new(a), Counter::new(), std::slice::from_ref(&done));
 
         done.store(1, Relaxed);
         b.leave();
@@ -200,7 +208,7 @@ fn one_that_arrived_sees_what_the_last_did_before_it_left() {
         let done = data();
         a.arrive().unwrap();
         // Nobody can lead: the departure releases.
-        let looker = look(Waiting::new(a), Counter::new(), &[done.clone()]);
+        let looker = look(Waiting::new(a), Counter::new(), std::slice::from_ref(&done));
 
         done.store(1, Relaxed);
         b.leave();
