@@ -228,11 +228,13 @@ impl<F: FnOnce() + Send + 'static> Wake for Once<F> {
     }
 }
 
-/// All this happens in a wake, so there is a reader, and the member takes a seat before its own. Who
-/// looks for a leader may have come by there when it was free.
-#[test]
-fn a_departure_against_a_member_that_goes_to_another_seat() {
-    explore_bounded(2, 3_000, &["led", "woken to lead"], || {
+/// A member that waits in phase 1, another on which that phase waits, and a fresh waker.
+type Race = fn(Waiting, Participant, &Arc<Counter>) -> (Participant, &'static str);
+
+/// The race happens in a wake, so there is a reader, and a member with a fresh waker takes a seat before
+/// its own. Who looks for a leader may have come by there when it was free.
+fn race_in_a_wake(floor: usize, outcomes: &[&str], race: Race) {
+    explore_bounded(2, floor, outcomes, move || {
         let (phaser, [first, second, mut third, fourth]) = members();
         third.arrive().unwrap();
         // Its seat is free from now on.
@@ -244,7 +246,12 @@ fn a_departure_against_a_member_that_goes_to_another_seat() {
             let (place, outcome, fresh) = (place.clone(), outcome.clone(), fresh.clone());
             move || {
                 let (wait, waker) = place.lock().unwrap().take().unwrap();
-                *outcome.lock().unwrap() = Some(goes_elsewhere(wait, &waker, third, &fresh));
+                let (member, led) = wait.ready(0);
+                assert!(led);
+                let mut wait = Waiting::new(member);
+                assert_eq!(wait.poll_with(&waker), Poll::Pending);
+                drop(waker);
+                *outcome.lock().unwrap() = Some(race(wait, third, &fresh));
             }
         };
         let waker = Waker::from(Arc::new(Once {
@@ -263,23 +270,43 @@ fn a_departure_against_a_member_that_goes_to_another_seat() {
     });
 }
 
-/// Leads phase 0, and waits in phase 1 with the same waker. Then it is polled with a fresh one while the
-/// other leaves.
-fn goes_elsewhere(
-    wait: Waiting,
-    waker: &Waker,
-    other: Participant,
-    fresh: &Arc<Counter>,
-) -> (Participant, &'static str) {
-    let (member, led) = wait.ready(0);
-    assert!(led);
-    let mut wait = Waiting::new(member);
-    assert_eq!(wait.poll_with(waker), Poll::Pending);
-    let leaver = thread::spawn(move || other.leave());
+#[test]
+fn a_departure_against_a_member_that_goes_to_another_seat() {
+    race_in_a_wake(
+        3_000,
+        &["led", "woken to lead"],
+        |mut wait, other, fresh| {
+            let leaver = thread::spawn(move || other.leave());
 
-    let polled = wait.poll(fresh);
-    leaver.join().unwrap();
-    wait.end(polled, fresh, 1, 1)
+            let polled = wait.poll(fresh);
+            leaver.join().unwrap();
+            wait.end(polled, fresh, 1, 1)
+        },
+    );
+}
+
+#[test]
+fn a_departure_against_a_member_that_goes_to_another_seat_and_stops_to_wait() {
+    race_in_a_wake(
+        1_000,
+        &["led", "over", "withdrawn"],
+        |mut wait, other, fresh| {
+            let phaser = other.phaser().clone();
+            let leaver = thread::spawn(move || other.leave());
+
+            let led = wait.poll(fresh).is_ready();
+            let member = wait.stop();
+            leaver.join().unwrap();
+            let is_over = poll(&mut phaser.observe(1), &Counter::new()).is_ready();
+            assert_eq!(is_over, phaser.phase() == 2, "nobody is answerable");
+            let outcome = match (led, is_over) {
+                (true, _) => "led",
+                (false, true) => "over",
+                (false, false) => "withdrawn",
+            };
+            (member, outcome)
+        },
+    );
 }
 
 /// A member that has arrived without a wait is polled for the first time, against the arrival of another

@@ -1180,34 +1180,6 @@ const MUTANTS: &[Mutant] = &[
         quick: false,
     },
     Mutant {
-        name: "phaser appoint: no release",
-        file: PHASER_STATE,
-        find: "match self.swap(word, word.0 & !STAGE | COMPLETE, Ordering::AcqRel) {",
-        replace: "match self.swap(word, word.0 & !STAGE | COMPLETE, Ordering::Acquire) {",
-        test: Loom("phaser_orphaned"),
-        quick: false,
-    },
-    Mutant {
-        name: "phaser orphan: no acquire",
-        file: PHASER_STATE,
-        find: "Stage::Complete => self
-                    .swap(word, word.0 & !STAGE | ORPHANED, Ordering::Acquire)",
-        replace: "Stage::Complete => self
-                    .swap(word, word.0 & !STAGE | ORPHANED, Ordering::Relaxed)",
-        test: Loom("phaser_orphaned"),
-        quick: false,
-    },
-    Mutant {
-        name: "phaser orphan_again: no acquire",
-        file: PHASER_STATE,
-        find: "if self
-                .swap(word, word.0 & !STAGE | ORPHANED, Ordering::Acquire)",
-        replace: "if self
-                .swap(word, word.0 & !STAGE | ORPHANED, Ordering::Relaxed)",
-        test: Loom("phaser_orphaned"),
-        quick: false,
-    },
-    Mutant {
         name: "phaser release_unled: no acquire",
         file: PHASER_STATE,
         find: "match self.swap(word, to.0, Ordering::AcqRel) {
@@ -1215,16 +1187,6 @@ const MUTANTS: &[Mutant] = &[
         replace: "match self.swap(word, to.0, Ordering::Release) {
                 Ok(()) => return is_full,",
         test: Loom("phaser_orphaned"),
-        quick: false,
-    },
-    Mutant {
-        name: "phaser release_unled: no release",
-        file: PHASER_STATE,
-        find: "match self.swap(word, to.0, Ordering::AcqRel) {
-                Ok(()) => return is_full,",
-        replace: "match self.swap(word, to.0, Ordering::Acquire) {
-                Ok(()) => return is_full,",
-        test: Loom("phaser_ordering"),
         quick: false,
     },
     Mutant {
@@ -1244,30 +1206,10 @@ const MUTANTS: &[Mutant] = &[
         quick: false,
     },
     Mutant {
-        name: "phaser moves: second load without acquire",
-        file: SEAT,
-        find: "if moves == self.moves.load(Ordering::Acquire) {",
-        replace: "if moves == self.moves.load(Ordering::Relaxed) {",
-        test: Loom("phaser_orphaned"),
-        quick: false,
-    },
-    Mutant {
         name: "phaser appoint of a seat: no acquire",
         file: SEAT,
         find: "let mut owner = self.owner.load(Ordering::Acquire);",
         replace: "let mut owner = self.owner.load(Ordering::Relaxed);",
-        test: Loom("phaser_orphaned"),
-        quick: false,
-    },
-    Mutant {
-        name: "phaser appoint of a seat: success without acquire",
-        file: SEAT,
-        find: "owner | APPOINTED,
-                Ordering::Acquire,
-",
-        replace: "owner | APPOINTED,
-                Ordering::Relaxed,
-",
         test: Loom("phaser_orphaned"),
         quick: false,
     },
@@ -1282,16 +1224,6 @@ const MUTANTS: &[Mutant] = &[
                 Ordering::Acquire,
                 Ordering::Relaxed,
 ",
-        test: Loom("phaser_orphaned"),
-        quick: false,
-    },
-    Mutant {
-        name: "phaser is_appointed: no acquire",
-        file: SEAT,
-        find: "let owner = self.owner.load(Ordering::Acquire);
-        waits(owner, phase)",
-        replace: "let owner = self.owner.load(Ordering::Relaxed);
-        waits(owner, phase)",
         test: Loom("phaser_orphaned"),
         quick: false,
     },
