@@ -62,8 +62,8 @@
 //! - `Readers::exit` (release) with `are_none` (acquire): all reading is over; and the other way round:
 //!   the last reader finds the seats that were left to it.
 //! - the stores of free and retired (release) with the compare-and-swaps that leave them (acquire).
-//!
-//! Appointing orders nothing: who is appointed goes on from the word.
+//! - `appoint` (release) with `stop` (acquire): who was appointed and stops to wait finds the word
+//!   orphaned, or what it became after.
 
 use core::{mem, ops::Range, task::Waker};
 
@@ -174,8 +174,9 @@ impl Seat {
     /// Held to idle. Returns whether it was appointed for `phase`.
     #[must_use]
     pub(crate) fn stop(&self, phase: u64) -> bool {
-        // Ordering: none. The word has all that matters to who was appointed.
-        self.owner.swap(IDLE, Ordering::Relaxed) == held(phase) | APPOINTED
+        // Ordering: acquire, with the release of `appoint`: who was appointed finds the word orphaned, or
+        // what it became after.
+        self.owner.swap(IDLE, Ordering::Acquire) == held(phase) | APPOINTED
     }
 
     /// Whether its member is appointed to lead `phase`.
@@ -190,10 +191,11 @@ impl Seat {
         // Ordering: acquire, here and below, as for `is_appointed`.
         let mut owner = self.owner.load(Ordering::Acquire);
         while waits(owner, phase) {
+            // Ordering: release, with the acquire of `stop`.
             match self.owner.compare_exchange(
                 owner,
                 owner | APPOINTED,
-                Ordering::Acquire,
+                Ordering::AcqRel,
                 Ordering::Acquire,
             ) {
                 Ok(_) => return true,
