@@ -186,6 +186,27 @@ fn an_appointed_member_leaves_against_a_poll_of_the_other() {
     });
 }
 
+/// Of a leaked wait nothing but the seat is left, so its member stops to wait when it leaves.
+#[test]
+fn a_departure_against_that_of_a_member_whose_wait_was_leaked() {
+    explore_bounded(3, 2_500, &["in 1", "in 2"], || {
+        let (phaser, [mut a, b]) = members();
+        let (counter, watcher) = (Counter::new(), Counter::new());
+        let mut wait = a.wait();
+        assert_eq!(poll(&mut wait, &counter), Poll::Pending);
+        core::mem::forget(wait);
+        let observation = observe(&phaser, 0, &watcher);
+        let leaver = thread::spawn(move || b.leave());
+
+        a.leave();
+        leaver.join().unwrap();
+        assert_over(observation, &watcher);
+        let phase = phaser.phase();
+        assert_no_seat_is_lost(&phaser, &[&counter]);
+        format!("in {phase}")
+    });
+}
+
 /// Three threads: one that leaves, one that stops, and one that polls.
 #[test]
 fn a_departure_against_the_drop_of_one_wait_and_a_poll_of_the_other() {
