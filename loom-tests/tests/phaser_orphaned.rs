@@ -136,7 +136,7 @@ fn an_appointed_wait_is_dropped_against_a_poll_of_the_other_with_a_fresh_waker()
 
 #[test]
 fn an_appointed_wait_is_dropped_against_the_drop_of_the_other() {
-    explore(3_000, &["over"], || {
+    explore(1_800, &["over"], || {
         let (phaser, [a, b], [a_counter, b_counter]) = appointed();
         let watcher = Counter::new();
         let observation = observe(&phaser, 0, &watcher);
@@ -153,7 +153,7 @@ fn an_appointed_wait_is_dropped_against_the_drop_of_the_other() {
 
 #[test]
 fn an_appointed_member_leaves_against_the_drop_of_the_other_wait() {
-    explore_bounded(3, 2_000, &["over"], || {
+    explore_bounded(3, 1_500, &["over"], || {
         let (phaser, [a, b], [a_counter, b_counter]) = appointed();
         let watcher = Counter::new();
         let observation = observe(&phaser, 0, &watcher);
@@ -183,6 +183,48 @@ fn an_appointed_member_leaves_against_a_poll_of_the_other() {
         drop(b);
         assert_no_seat_is_lost(&phaser, &[&a_counter, &b_counter]);
         outcome.into()
+    });
+}
+
+/// Of a leaked wait nothing but the seat is left, so its member stops to wait when it leaves.
+#[test]
+fn a_departure_against_that_of_a_member_whose_wait_was_leaked() {
+    explore_bounded(3, 2_500, &["in 1", "in 2"], || {
+        let (phaser, [mut a, b]) = members();
+        let (counter, watcher) = (Counter::new(), Counter::new());
+        let mut wait = a.wait();
+        assert_eq!(poll(&mut wait, &counter), Poll::Pending);
+        core::mem::forget(wait);
+        let observation = observe(&phaser, 0, &watcher);
+        let leaver = thread::spawn(move || b.leave());
+
+        a.leave();
+        leaver.join().unwrap();
+        assert_over(observation, &watcher);
+        let phase = phaser.phase();
+        assert_no_seat_is_lost(&phaser, &[&counter]);
+        format!("in {phase}")
+    });
+}
+
+#[test]
+fn a_departure_against_the_drop_of_a_wait_that_did_not_make_the_arrival() {
+    explore_bounded(3, 90, &["over"], || {
+        let (phaser, [mut a, b]) = members();
+        let (counter, watcher) = (Counter::new(), Counter::new());
+        a.arrive().unwrap();
+        let a = Waiting::arrived(a, &counter);
+        let observation = observe(&phaser, 0, &watcher);
+        let leaver = thread::spawn(move || b.leave());
+
+        let a = a.stop();
+        leaver.join().unwrap();
+        assert_over(observation, &watcher);
+        let (a, led) = Waiting::new(a).ready(0);
+        assert!(!led);
+        drop(a);
+        assert_no_seat_is_lost(&phaser, &[&counter]);
+        "over".into()
     });
 }
 

@@ -1315,14 +1315,6 @@ const MUTANTS: &[Mutant] = &[
         quick: false,
     },
     Mutant {
-        name: "phaser: a move that loses the appointment",
-        file: SEAT,
-        find: "new.owner.fetch_or(APPOINTED, Ordering::Relaxed);",
-        replace: "",
-        test: Loom("phaser_orphaned"),
-        quick: false,
-    },
-    Mutant {
         name: "phaser: a change of waker that loses the appointment",
         file: SEAT,
         find: "if seat.owner.load(Ordering::Relaxed) & !APPOINTED == held(phase) {
