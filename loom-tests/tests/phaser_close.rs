@@ -96,7 +96,7 @@ fn a_close_against_the_departure_of_one_that_waits() {
 #[test]
 fn a_close_against_a_departure_that_would_complete() {
     let outcomes = ["woken to find it closed", "woken to lead"];
-    explore(10_000, &outcomes, || {
+    explore(8_000, &outcomes, || {
         let (phaser, [a, b]) = members();
         let counter = Counter::new();
         let a = Waiting::arrived(a, &counter);

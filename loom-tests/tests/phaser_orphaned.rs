@@ -189,7 +189,7 @@ fn an_appointed_member_leaves_against_a_poll_of_the_other() {
 /// Of a leaked wait nothing but the seat is left, so its member stops to wait when it leaves.
 #[test]
 fn a_departure_against_that_of_a_member_whose_wait_was_leaked() {
-    explore_bounded(3, 2_500, &["in 1", "in 2"], || {
+    explore_bounded(3, 2_000, &["in 1", "in 2"], || {
         let (phaser, [mut a, b]) = members();
         let (counter, watcher) = (Counter::new(), Counter::new());
         let mut wait = a.wait();
