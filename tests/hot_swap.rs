@@ -9,7 +9,7 @@ use examples::{complaint, example, output, report};
 /// The example, given more time than it needs unless something holds it up on purpose.
 fn hot_swap<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Command {
     let mut command = example("hot_swap");
-    command.args(["--deadline-ms", "1000"]).args(arguments);
+    command.args(["--deadline-ms", "5000"]).args(arguments);
     command
 }
 
@@ -62,7 +62,7 @@ fn a_round_that_misses_all_its_deadlines_ends_the_run() {
     let output = output(&mut hot_swap(["--stall", "--attempts", "1"]));
     assert_eq!(
         complaint(&output, 1),
-        "error: round 3 was given up: missed deadlines of 1000 ms: 1"
+        "error: round 3 was given up: missed deadlines of 5000 ms: 1"
     );
     assert!(output.stdout.is_empty());
 }
