@@ -168,8 +168,10 @@ impl Waiter {
         Ok(Poll::Pending)
     }
 
+    /// Completes the generation. Out of line, to keep the path of all the others short.
+    ///
     /// Fails with the present word if that is no longer `word`.
-    #[inline]
+    #[inline(never)]
     fn lead(
         &mut self,
         barrier: &Barrier,
@@ -228,7 +230,7 @@ impl Waiter {
     ) -> Poll<BarrierWaitResult> {
         // New, also in case the waker's code panics: the slot is lost then.
         self.step = Step::New;
-        if stays(barrier, behind, slot, waker) {
+        if !barrier.state.is_released(behind) && hold_again(barrier, behind, slot, waker) {
             self.step = Step::Queued { behind, slot };
             return Poll::Pending;
         }
@@ -258,6 +260,7 @@ impl Waiter {
         self.ready(generation, false)
     }
 
+    #[inline]
     fn poll_waiting(
         &mut self,
         barrier: &Barrier,
@@ -265,18 +268,27 @@ impl Waiter {
         slot: usize,
         waker: &Waker,
     ) -> Poll<BarrierWaitResult> {
-        // In case the waker's code panics: the slot is lost then.
-        self.step = Step::Counted {
-            generation,
-            hint: slot,
-        };
-        if stays(barrier, generation, slot, waker) {
-            self.step = Step::Waiting { generation, slot };
+        if !barrier.state.is_released(generation) && self.stays(barrier, generation, slot, waker) {
             return Poll::Pending;
         }
         let ready = self.ready(generation, false);
         barrier.slab.help(generation);
         ready
+    }
+
+    /// Leaves another waker. Returns false if the release has come meanwhile.
+    #[cold]
+    fn stays(&mut self, barrier: &Barrier, generation: u64, slot: usize, waker: &Waker) -> bool {
+        // In case the waker's code panics: the slot is lost then.
+        self.step = Step::Counted {
+            generation,
+            hint: slot,
+        };
+        let stays = hold_again(barrier, generation, slot, waker);
+        if stays {
+            self.step = Step::Waiting { generation, slot };
+        }
+        stays
     }
 
     fn ready(&mut self, generation: u64, leader: bool) -> Poll<BarrierWaitResult> {
@@ -285,7 +297,14 @@ impl Waiter {
     }
 
     /// Gives up, unless the generation is complete. Returns false in that case.
+    #[inline]
     pub(super) fn withdraw(&mut self, barrier: &Barrier) -> bool {
+        !matches!(self.step, Step::Done) && self.withdraw_undone(barrier)
+    }
+
+    /// [`withdraw`](Self::withdraw) for one that was not ready.
+    #[cold]
+    fn withdraw_undone(&mut self, barrier: &Barrier) -> bool {
         let step = self.step;
         match step {
             Step::Counted { generation, .. } | Step::Waiting { generation, .. } => {
@@ -329,11 +348,8 @@ impl Step {
 
 /// Puts `waker` into a slot that waits for the release of `generation`. Returns false if that has
 /// come.
-fn stays(barrier: &Barrier, generation: u64, slot: usize, waker: &Waker) -> bool {
+fn hold_again(barrier: &Barrier, generation: u64, slot: usize, waker: &Waker) -> bool {
     let is_released = || barrier.state.is_released(generation);
-    !is_released()
-        && barrier
-            .slab
-            .slot(slot)
-            .hold_again(generation, waker, is_released)
+    let slot = barrier.slab.slot(slot);
+    slot.hold_again(generation, waker, is_released)
 }
