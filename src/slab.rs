@@ -285,29 +285,33 @@ impl Slab {
     }
 
     /// Does the rest of [`release`](Self::release) from the other end, for a waiter of `generation`
-    /// that was released while the leader is still at work.
+    /// in the slot `own` that was released while the leader is not past the wake from that slot.
     ///
-    /// A wake can take the leader far longer than a waiter needs to run, arrive again and leave its
+    /// That wake can take the leader far longer than the waiter needs to run, arrive again and leave its
     /// thread idle, to be woken again by the next. A waiter that helps ends that.
     #[inline]
-    pub(crate) fn help(&self, generation: u64) {
+    pub(crate) fn help(&self, generation: u64, own: usize) {
         if self.releasing.load(Ordering::Relaxed) == generation + 1 {
-            self.release_backwards(generation);
+            self.release_backwards(generation, own);
         }
     }
 
     #[cold]
-    fn release_backwards(&self, generation: u64) {
+    fn release_backwards(&self, generation: u64, own: usize) {
+        // A leader that has gone on to the next slot meanwhile is faster alone.
+        let next = self.slots.get(own + 1).and_then(Slot::generation);
         // One helps: the waiters that it wakes, perhaps within this call, have other things to do.
         let asked = generation + 1;
-        if self
-            .releasing
-            .compare_exchange(asked, 0, Ordering::Relaxed, Ordering::Relaxed)
-            .is_ok()
+        if next == Some(generation)
+            && self
+                .releasing
+                .compare_exchange(asked, 0, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
         {
             let slots = self.slots.iter_backwards();
+            let after_own = slots.take_while(|&(index, _)| index > own);
             wake_all(
-                slots.filter_map(|(_, slot)| slot.release(generation)),
+                after_own.filter_map(|(_, slot)| slot.release(generation)),
                 Waker::wake,
             );
         }

@@ -272,7 +272,7 @@ impl Waiter {
             return Poll::Pending;
         }
         let ready = self.ready(generation, false);
-        barrier.slab.help(generation);
+        barrier.slab.help(generation, slot);
         ready
     }
 

@@ -93,6 +93,9 @@ const ALL_TESTS: &[Test] = &[
     Plain("cancellation"),
     Plain("memory"),
     Plain("drop_in"),
+    Plain("phaser_wakers"),
+    Plain("phaser_observer"),
+    Plain("phaser_cancellation"),
 ];
 
 /// More than the slowest test target takes, on a machine that does something else as well.
@@ -619,15 +622,31 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a helper that drains the next generation",
         file: SLAB,
-        find: "slots.filter_map(|(_, slot)| slot.release(generation)),",
-        replace: "slots.filter_map(|(_, slot)| slot.release(generation + 1)),",
+        find: "after_own.filter_map(|(_, slot)| slot.release(generation)),",
+        replace: "after_own.filter_map(|(_, slot)| slot.release(generation + 1)),",
+        test: Loom("wait"),
+        quick: false,
+    },
+    Mutant {
+        name: "a helper that stops too early",
+        file: SLAB,
+        find: "let after_own = slots.take_while(|&(index, _)| index > own);",
+        replace: "let after_own = slots.take_while(|&(index, _)| index > own + 1);",
+        test: Loom("wait"),
+        quick: false,
+    },
+    Mutant {
+        name: "a waiter that helps a leader that is ahead",
+        file: SLAB,
+        find: "if next == Some(generation)",
+        replace: "if next != Some(generation)",
         test: Loom("wait"),
         quick: false,
     },
     Mutant {
         name: "a waiter that does not help",
         file: WAITER,
-        find: "        barrier.slab.help(generation);
+        find: "        barrier.slab.help(generation, slot);
 ",
         replace: "",
         test: Loom("wait"),
@@ -1726,6 +1745,14 @@ const MUTANTS: &[Mutant] = &[
         quick: false,
     },
     Mutant {
+        name: "phaser: a wake that follows the seats that its wakes make",
+        file: SEAT,
+        find: "let seats = self.seats.iter().take(self.seats.count());",
+        replace: "let seats = self.seats.iter();",
+        test: Plain("phaser_wakers"),
+        quick: false,
+    },
+    Mutant {
         name: "phaser: a leader that does not see its helper",
         file: SEAT,
         find: "(seat as u64) < self.back.load(Ordering::Relaxed)",
@@ -1801,6 +1828,10 @@ fn run(args: &Args) -> Result<ExitCode> {
         })
         .collect();
     ensure!(!chosen.is_empty(), "no edit has such a name");
+    for mutant in MUTANTS {
+        let is_known = ALL_TESTS.contains(&mutant.test);
+        ensure!(is_known, "{}: its test is not one of all", mutant.name);
+    }
 
     let tests: Vec<_> = ALL_TESTS
         .iter()
