@@ -4,7 +4,7 @@
 //! care, so the ratios and distances here are medians over such pairs.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Write},
     num::NonZeroUsize,
     path::{Path, PathBuf},
@@ -143,6 +143,11 @@ impl Comparison {
             };
         }
 
+        // What cannot be written to is found before anything is measured.
+        if let Some(folder) = &options.svg {
+            fs::create_dir_all(folder)
+                .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        }
         let mut csv = None;
         if let Some(path) = options.csv {
             let named = format!("cannot write {}", path.display());
