@@ -149,19 +149,16 @@ impl State {
         let generation = self.generation_of(word);
         let arrivals = self.arrivals(word);
         if arrivals + 1 < self.parties {
-            Next::Waits {
+            return Next::Waits {
                 generation,
                 before: arrivals,
-            }
-        } else if arrivals + 1 == self.parties {
-            Next::Leads { generation }
-        } else {
-            self.next_while_held(generation, arrivals - self.parties)
+            };
         }
-    }
-
-    #[cold]
-    fn next_while_held(&self, generation: u64, before: u64) -> Next {
+        if arrivals + 1 == self.parties {
+            return Next::Leads { generation };
+        }
+        // The release is held.
+        let before = arrivals - self.parties;
         if before + 1 < self.parties {
             Next::Waits {
                 generation: generation + 1,

@@ -706,17 +706,19 @@ const MUTANTS: &[Mutant] = &[
         name: "complete: one arrival short",
         file: STATE,
         find: "        if arrivals + 1 < self.parties {
-            Next::Waits {
+            return Next::Waits {
                 generation,
                 before: arrivals,
-            }
-        } else if arrivals + 1 == self.parties {",
+            };
+        }
+        if arrivals + 1 == self.parties {",
         replace: "        if arrivals + 2 < self.parties {
-            Next::Waits {
+            return Next::Waits {
                 generation,
                 before: arrivals,
-            }
-        } else if arrivals < self.parties {",
+            };
+        }
+        if arrivals < self.parties {",
         test: Loom("wait"),
         quick: true,
     },
@@ -864,9 +866,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a later poll that does not look at the slot",
         file: WAITER,
-        find: "            .hold_again(generation, waker, is_released)",
-        replace: "            .hold_again(generation, waker, is_released)
-        | true",
+        find: "    slot.hold_again(generation, waker, is_released)",
+        replace: "    slot.hold_again(generation, waker, is_released) | true",
         test: Loom("ordering"),
         quick: false,
     },
@@ -885,8 +886,8 @@ const MUTANTS: &[Mutant] = &[
             generation,
             hint: slot,
         };
-        if stays",
-        replace: "        if stays",
+        let stays",
+        replace: "        let stays",
         test: Loom("split"),
         quick: false,
     },
