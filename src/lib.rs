@@ -67,10 +67,10 @@
 //!
 //! # How fast it is
 //!
-//! On the machine that [`docs::performance`] describes, a crossing takes 27 to 54 ns a task where all
-//! tasks share a thread: 2.6 times as fast as tokio's barrier (geometric mean over 2 to 4096 tasks). On
-//! two workers, where runs differ more, it is 2 to 2.7 times as fast. That page also has the barriers of
-//! other crates, one of which is often as fast or faster. On your machine:
+//! On the machine that [`docs::performance`] describes, a crossing takes 24 to 49 ns a task where all
+//! tasks share a thread: 2.5 times as fast as tokio's barrier (geometric mean over 2 to 4096 tasks). On
+//! two workers, where runs differ more, it is 2 to 2.2 times as fast. That page also has the barriers of
+//! other crates, one of which is often as fast or a little faster. On your machine:
 //!
 //! ```sh
 //! cargo bench --bench ratios -- --quick

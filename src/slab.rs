@@ -9,16 +9,17 @@
 //! | from | to | who | name |
 //! |---|---|---|---|
 //! | free | claimed | a waiter, before it arrives | [`Slot::claim`] |
-//! | claimed | held(g) | the same, its waker registered, about to arrive in g | [`Slot::hold`] |
+//! | claimed | held(g) | the same, its waker registered, about to arrive in g or to publish | [`Slot::hold`] |
 //! | held(g) | busy(g), then held(g) | the same, on a later poll: another waker | [`Slot::hold_again`] |
 //! | busy(g) | free | the same, if it finds then that g is released | [`Slot::hold_again`] |
-//! | held(g) | released, then free | the same, withdrawn or never arrived | [`Slot::vacate`] |
+//! | held(g) | released, then free | the same, which does not wait any longer | [`Slot::vacate`] |
 //! | held(g) | released, then free | a releaser of g, which takes the waker | [`Slot::release`] |
 //! | busy(g) | released | a releaser of g; the waiter empties the slot | [`Slot::release`] |
 //! | released | free | whoever moved it there, or the waiter it left busy | [`Slot::empty`] |
 //!
-//! The releasers of g are its leader and perhaps one of its waiters, which was polled while the
-//! leader was still at work and helps from the other end ([`Slab::help`]).
+//! The releasers of g are its leader and perhaps one of its waiters, which was polled before the
+//! leader had got past it and helps from the other end ([`Slab::help`]). A phaser's observers have
+//! slots too; whoever ends their phase or closes the phaser releases those ([`Slab::release_all`]).
 //!
 //! # Invariants
 //!
@@ -162,8 +163,8 @@ impl Slot {
         back.is_ok()
     }
 
-    /// Held to released to free, for a waiter that is not counted in `generation`: it has
-    /// withdrawn, or the word moved on before it could arrive.
+    /// Held to released to free, for a waiter that does not wait any longer: it has withdrawn, or was
+    /// dropped, or the word moved on before it could arrive.
     ///
     /// A slot that is no longer held stays with the leader that found it.
     pub(crate) fn vacate(&self, generation: u64) {
@@ -284,10 +285,10 @@ impl Slab {
         wake_all(wakers, Waker::wake);
     }
 
-    /// Does the rest of [`release`](Self::release) from the other end, for a waiter of `generation`
-    /// in the slot `own` that was released while the leader is not past the wake from that slot.
+    /// Does what [`release`](Self::release) has to do after the slot `own`, from the other end, for
+    /// the waiter of `generation` in that slot that is released while the leader has not got past it.
     ///
-    /// That wake can take the leader far longer than the waiter needs to run, arrive again and leave its
+    /// A wake can take the leader far longer than the waiter needs to run, arrive again and leave its
     /// thread idle, to be woken again by the next. A waiter that helps ends that.
     #[inline]
     pub(crate) fn help(&self, generation: u64, own: usize) {
@@ -298,7 +299,8 @@ impl Slab {
 
     #[cold]
     fn release_backwards(&self, generation: u64, own: usize) {
-        // A leader that has gone on to the next slot meanwhile is faster alone.
+        // A leader that has gone on to the next slot meanwhile is faster alone. If there is nobody to
+        // tell by, nobody helps from here.
         let next = self.slots.get(own + 1).and_then(Slot::generation);
         // One helps: the waiters that it wakes, perhaps within this call, have other things to do.
         let asked = generation + 1;

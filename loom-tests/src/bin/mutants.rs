@@ -1164,18 +1164,6 @@ const MUTANTS: &[Mutant] = &[
         quick: false,
     },
     Mutant {
-        name: "phaser hold of a seat: no release",
-        file: SEAT,
-        find: "seat.owner.store(held(phase), Ordering::Release);
-        }
-        None",
-        replace: "seat.owner.store(held(phase), Ordering::Relaxed);
-        }
-        None",
-        test: Loom("phaser_seats"),
-        quick: false,
-    },
-    Mutant {
         name: "phaser hold_anew: no release",
         file: SEAT,
         find: "seat.owner.fetch_xor(CHANGE, Ordering::Release);",
