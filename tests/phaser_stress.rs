@@ -7,6 +7,7 @@
 
 mod block_on;
 mod random;
+mod stress_run;
 
 use core::{
     future::Future,
@@ -16,16 +17,9 @@ use core::{
     time::Duration,
 };
 use std::{
-    env,
-    io::{Write, stderr},
     panic::resume_unwind,
-    process,
-    sync::{
-        Arc, Mutex,
-        mpsc::{Receiver, RecvTimeoutError, channel},
-    },
+    sync::{Arc, Mutex, mpsc::channel},
     thread,
-    time::Instant,
 };
 
 use atomic_barrier::{Closed, Participant, Phaser, PhaserWaitError};
@@ -38,9 +32,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use block_on::block_on;
 use random::Random;
-
-/// How long nothing may happen.
-const PATIENCE: Duration = Duration::from_secs(10);
+use stress_run::{pass, time_of_each, watch};
 
 /// The members that stay until the end.
 const CORE: usize = 4;
@@ -283,37 +275,12 @@ async fn observe(stress: &Stress, random: &mut Random) {
     }
 }
 
-/// Turns a hang into a failure that says where the phaser stands.
-fn watch(name: &str, stress: &Stress, over: &Receiver<()>) {
-    let mut seen = 0;
-    while over.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
-        let progress = stress.progress.load(Ordering::Relaxed);
-        if progress == seen {
-            // Past the test harness, which keeps what is printed until the test ends.
-            let _ = writeln!(
-                stderr(),
-                "{name}: nothing has happened for {PATIENCE:?}: {:?}",
-                stress.phaser
-            );
-            process::exit(1);
-        }
-        seen = progress;
-    }
-}
-
 /// Runs members of one phaser and closes it when the time is up. `drive` gets those that stay and the
 /// number of hosts, and returns when all are done.
 fn run(name: &str, drive: impl Fn(&Arc<Stress>, Vec<Participant>, usize) + Sync) {
-    const RUNTIMES: f64 = 4.0;
+    const RUNTIMES: usize = 4;
 
-    let seconds = env::var("STRESS_SECONDS").map_or(10.0, |seconds| {
-        let number = seconds
-            .parse()
-            .ok()
-            .filter(|s: &f64| s.is_finite() && *s > 0.0);
-        number.unwrap_or_else(|| panic!("STRESS_SECONDS={seconds} is no number of seconds"))
-    });
-    let time = Duration::from_secs_f64(seconds / RUNTIMES / 2.0);
+    let time = time_of_each(RUNTIMES * 2, 10.0);
 
     for hosts in [0, HOSTS] {
         let stress = Arc::new(Stress::new());
@@ -322,14 +289,9 @@ fn run(name: &str, drive: impl Fn(&Arc<Stress>, Vec<Participant>, usize) + Sync)
         thread::scope(|scope| {
             let stress = &stress;
             let drive = &drive;
-            scope.spawn(move || watch(name, stress, &over));
+            scope.spawn(move || watch(name, &stress.progress, &stress.phaser, &over));
             let driver = scope.spawn(move || drive(stress, core, hosts));
-            thread::sleep(time);
-            // A busy machine may take longer.
-            let limit = Instant::now() + PATIENCE;
-            while !stress.has_seen_all(hosts > 0) && Instant::now() < limit {
-                thread::sleep(Duration::from_millis(1));
-            }
+            pass(time, || stress.has_seen_all(hosts > 0));
             stress.phaser.close();
             let driven = driver.join();
             drop(watched);

@@ -5,6 +5,7 @@
 
 mod block_on;
 mod random;
+mod stress_run;
 
 use core::{
     future::Future,
@@ -15,16 +16,10 @@ use core::{
     time::Duration,
 };
 use std::{
-    env,
-    io::{self, Write, stderr},
+    io,
     panic::resume_unwind,
-    process,
-    sync::{
-        Mutex,
-        mpsc::{Receiver, RecvTimeoutError, channel},
-    },
+    sync::{Mutex, mpsc::channel},
     thread,
-    time::Instant,
 };
 
 use atomic_barrier::{Barrier, BarrierWaitResult, Wait};
@@ -40,9 +35,7 @@ use tokio::{
 
 use block_on::block_on;
 use random::Random;
-
-/// How long nothing may happen.
-const PATIENCE: Duration = Duration::from_secs(10);
+use stress_run::{pass, time_of_each, watch};
 
 /// What is known of the arrivals in one generation.
 #[derive(Clone, Copy, Debug, Default)]
@@ -319,51 +312,21 @@ fn randoms(parties: usize) -> impl Iterator<Item = Random> {
     (0..parties).map(Random::of_party)
 }
 
-/// Turns a hang into a failure that says where the barrier stands.
-fn watch(name: &str, stress: &Stress, over: &Receiver<()>) {
-    let mut seen = 0;
-    while over.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
-        let progress = stress.progress.load(Ordering::Relaxed);
-        if progress == seen {
-            // Past the test harness, which keeps what is printed until the test ends.
-            let _ = writeln!(
-                stderr(),
-                "{name}: nothing has happened for {PATIENCE:?}: {:?}",
-                stress.barrier
-            );
-            process::exit(1);
-        }
-        seen = progress;
-    }
-}
-
 /// Runs parties against several barriers. `drive` starts so many and returns when they are done.
 fn run(name: &str, drive: impl Fn(&'static Stress, usize) + Sync) {
-    const RUNTIMES: f64 = 5.0;
+    const RUNTIMES: usize = 5;
     // Always more tasks than parties.
     const SHAPES: [(usize, usize); 3] = [(2, 3), (4, 7), (8, 20)];
 
-    let seconds = env::var("STRESS_SECONDS").map_or(20.0, |seconds| {
-        let number = seconds
-            .parse()
-            .ok()
-            .filter(|s: &f64| s.is_finite() && *s > 0.0);
-        number.unwrap_or_else(|| panic!("STRESS_SECONDS={seconds} is no number of seconds"))
-    });
-    let time = Duration::from_secs_f64(seconds / RUNTIMES / SHAPES.len() as f64);
+    let time = time_of_each(RUNTIMES * SHAPES.len(), 20.0);
 
     for (parties, tasks) in SHAPES {
         let stress: &'static Stress = Box::leak(Box::new(Stress::new(parties)));
         let (watched, over) = channel();
         thread::scope(|scope| {
-            scope.spawn(move || watch(name, stress, &over));
+            scope.spawn(move || watch(name, &stress.progress, &stress.barrier, &over));
             let driver = scope.spawn(|| drive(stress, tasks));
-            thread::sleep(time);
-            // A busy machine may take longer.
-            let limit = Instant::now() + PATIENCE;
-            while !stress.has_seen_all() && Instant::now() < limit {
-                thread::sleep(Duration::from_millis(1));
-            }
+            pass(time, || stress.has_seen_all());
             stress.stop.store(true, Ordering::Relaxed);
             // Some still wait for parties that have left by now.
             while !driver.is_finished() {
