@@ -1,6 +1,6 @@
 //! The example `snapshot`: what it leaves on the disk, whatever becomes of the run.
 
-mod examples;
+mod program;
 
 use core::fmt::Write as _;
 use std::{
@@ -11,9 +11,9 @@ use std::{
     process::{Command, Stdio},
 };
 
-use examples::{complaint, example, output, report};
+use program::{complaint, example, output, report};
 
-const TEXT: &str = include_str!("../examples/texts/gettysburg.txt");
+const TEXT: &str = include_str!("../texts/gettysburg.txt");
 
 /// The example, with a place to write to.
 fn snapshot(out: &Path) -> Command {

@@ -1,6 +1,6 @@
 //! The example `fan_in`: what becomes of its join at each kind of barrier, and that its books are right.
 
-mod examples;
+mod program;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -8,9 +8,9 @@ use std::{
     process::Command,
 };
 
-use examples::{complaint, example, output, report};
+use program::{complaint, example, output, report};
 
-const TEXT: &str = include_str!("../examples/texts/gettysburg.txt");
+const TEXT: &str = include_str!("../texts/gettysburg.txt");
 const BARRIERS: [&str; 3] = ["phaser", "atomic", "tokio"];
 
 /// So many that with half of them cancelled, some are left and some are cancelled in each way,

@@ -1,12 +1,12 @@
 //! The example `lockstep`: the program as it is built, and by themselves the parts that a file or
 //! a barrier could break.
 
-mod examples;
-#[path = "../examples/lockstep/life.rs"]
+#[path = "../lockstep/life.rs"]
 mod life;
-#[path = "../examples/lockstep/rle.rs"]
+mod program;
+#[path = "../lockstep/rle.rs"]
 mod rle;
-#[path = "../examples/lockstep/runs.rs"]
+#[path = "../lockstep/runs.rs"]
 mod runs;
 
 use std::{
@@ -16,8 +16,8 @@ use std::{
     process::Output,
 };
 
-use examples::{complaint, example, output, report};
 use life::{Plane, Rows, Size};
+use program::{complaint, example, output, report};
 use rle::Run;
 
 /// Runs the example, each barrier once.
@@ -80,7 +80,7 @@ fn the_pi_heptomino_has_55_cells_at_generation_173() {
 
 #[test]
 fn a_pattern_is_read_from_a_path() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/patterns/glider-gun.rle");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("patterns/glider-gun.rle");
     // 36 cells, and a glider of five every 30 generations.
     let result = result(&lockstep([path(&file), "--generations", "300"]));
     assert_eq!(

@@ -1,10 +1,10 @@
 //! The example `hot_swap`: its rounds and its books. The clients in it look at every answer.
 
-mod examples;
+mod program;
 
 use std::process::Command;
 
-use examples::{complaint, example, output, report};
+use program::{complaint, example, output, report};
 
 /// The example, given more time than it needs unless something holds it up on purpose.
 fn hot_swap<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Command {
