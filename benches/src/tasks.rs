@@ -1,4 +1,4 @@
-//! The work that is measured: `n` spawned tasks that meet over and over.
+//! Spawned tasks that wait for one another over and over, on one of tokio's runtimes.
 
 use std::{
     fmt,
@@ -13,23 +13,35 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::peers::Peer;
 
-/// The party counts that are compared. tokio's local queue holds 256 tasks.
-pub(crate) const PARTIES: [usize; 7] = [2, 8, 64, 255, 257, 512, 4096];
+/// The numbers of parties that are compared, and the geometric means are over.
+pub const PARTIES: [usize; 5] = [2, 8, 64, 512, 4096];
 
-/// The runtimes that are compared.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Flavour {
+/// A flavour of tokio's runtime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flavour {
+    /// All tasks on the thread that calls.
     CurrentThread,
+    /// So many worker threads.
     Workers(NonZeroUsize),
 }
 
 impl Flavour {
-    pub(crate) fn named(names: &[&str]) -> Vec<Flavour> {
+    /// Those with these names, as on the command line.
+    ///
+    /// # Panics
+    ///
+    /// If it is not the name of one.
+    pub fn named(names: &[&str]) -> Vec<Flavour> {
         let flavours = names.iter().map(|name| name.parse().expect("a name"));
         flavours.collect()
     }
 
-    pub(crate) fn runtime(self) -> Runtime {
+    /// A runtime of this flavour.
+    ///
+    /// # Panics
+    ///
+    /// If the system has no threads for it.
+    pub fn runtime(self) -> Runtime {
         match self {
             Flavour::CurrentThread => Builder::new_current_thread().build(),
             Flavour::Workers(n) => Builder::new_multi_thread().worker_threads(n.get()).build(),
@@ -65,17 +77,19 @@ impl fmt::Display for Flavour {
     }
 }
 
-/// One of those that meet, in a task of its own.
-pub(crate) trait Member: Send + Sized + 'static {
+/// A party of a barrier, or a participant of a phaser, for a task of its own.
+pub trait Party: Send + Sized + 'static {
+    /// Its name in tables.
     const NAME: &str;
 
-    /// All that meet each other, as their documentation makes them.
+    /// All `n` that wait for one another, made as their documentation makes them.
     fn group(n: usize) -> Vec<Self>;
+    /// Waits for the end of the generation.
     fn wait(&mut self) -> impl Future<Output = ()> + Send;
 }
 
-/// Members of a barrier are those that share it.
-impl<B: Peer> Member for Arc<B> {
+/// Parties of a barrier share it.
+impl<B: Peer> Party for Arc<B> {
     const NAME: &str = B::NAME;
 
     fn group(n: usize) -> Vec<Self> {
@@ -88,22 +102,48 @@ impl<B: Peer> Member for Arc<B> {
     }
 }
 
-/// How long a new group of `n` tasks takes to meet `generations` times.
+impl Party for atomic_barrier::Participant {
+    const NAME: &str = "atomic-barrier's Phaser";
+
+    fn group(n: usize) -> Vec<Self> {
+        let participants = atomic_barrier::Phaser::new().register_many(n);
+        participants.expect("so many participants fit")
+    }
+
+    async fn wait(&mut self) {
+        self.wait().await.expect("nobody closes it");
+    }
+}
+
+impl Party for asyncband::phaser::PhaserParticipant {
+    const NAME: &str = "asyncband's Phaser";
+
+    fn group(n: usize) -> Vec<Self> {
+        let participants = asyncband::phaser::Phaser::new().register(n);
+        participants.expect("nobody closes it").collect()
+    }
+
+    async fn wait(&mut self) {
+        self.wait().await.expect("nobody closes it");
+    }
+}
+
+/// How long a new group of `n` tasks takes for so many generations.
 ///
-/// The clock runs from when the first of them is through the last warm-up generation to when the
-/// first is through the last generation: as many whole periods as there are generations. All members
-/// are spawned tasks; the calling thread only awaits their ends.
-pub(crate) fn cross<M: Member>(runtime: &Runtime, n: usize, generations: u64) -> Duration {
+/// The clock runs from when the first of them has completed the warm-up to when the first has
+/// completed the last generation: as many whole periods as there are generations. All parties are
+/// spawned tasks; the calling thread only awaits their ends.
+pub fn run<P: Party>(runtime: &Runtime, n: usize, generations: u64) -> Duration {
     let warm_up = 1 + generations / 8;
     let clock = Arc::new([OnceLock::new(), OnceLock::new()]);
-    let tasks: Vec<_> = M::group(n)
+    let tasks: Vec<_> = P::group(n)
         .into_iter()
-        .map(|mut member| {
+        .map(|mut party| {
             let clock = clock.clone();
             runtime.spawn(async move {
                 for (generations, time) in [warm_up, generations].into_iter().zip(&*clock) {
                     for _ in 0..generations {
-                        member.wait().await;
+                        party.wait().await;
                     }
                     time.get_or_init(Instant::now);
                 }
@@ -115,6 +155,6 @@ pub(crate) fn cross<M: Member>(runtime: &Runtime, n: usize, generations: u64) ->
             task.await.expect("no task panics");
         }
     });
-    let [start, end] = [0, 1].map(|time| *clock[time].get().expect("all tasks are through"));
+    let [start, end] = [0, 1].map(|time| *clock[time].get().expect("every task ends"));
     end - start
 }

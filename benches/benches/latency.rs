@@ -4,8 +4,6 @@
 //! noted a generation ago is when the last party arrived. The leader's own way out is not
 //! counted. Rounds of this crate and of tokio take turns.
 
-mod peers;
-
 use std::{num::NonZeroUsize, sync::Arc, time::Instant};
 
 use clap::Parser;
@@ -15,7 +13,7 @@ use tokio::{
     task::{JoinSet, yield_now},
 };
 
-use peers::Peer;
+use atomic_barrier_benches::peers::Peer;
 
 /// Time from the last arrival to the first and to the last release.
 #[derive(Parser)]

@@ -1,15 +1,12 @@
 //! Threads at a barrier: one crossing of `wait_blocking`, against the standard library's barrier
 //! and async-lock's.
 
-#[expect(dead_code, reason = "quartiles alone are wanted of the times of a run")]
-mod rounds;
-
 use std::{
     thread,
     time::{Duration, Instant},
 };
 
-use rounds::quartile;
+use atomic_barrier_benches::sampling::quartile;
 
 const ROUNDS: usize = 15;
 const CROSSINGS: usize = 2_000;

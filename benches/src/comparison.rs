@@ -16,9 +16,9 @@ use clap::Parser;
 use tokio::runtime::Runtime;
 
 use crate::{
-    crossing::{Flavour, Member, PARTIES, cross},
     plots,
-    rounds::{interleave, quartile},
+    sampling::{interleave, quartile},
+    tasks::{Flavour, PARTIES, Party, run},
 };
 
 /// Interleaved comparison on tokio's runtimes.
@@ -49,36 +49,45 @@ struct Options {
 }
 
 /// One of those that are compared.
-pub(crate) struct Column {
-    pub(crate) name: &'static str,
+#[derive(Debug)]
+pub struct Column {
+    /// Its name in tables.
+    pub name: &'static str,
     /// Times `generations` of `n` tasks.
     sample: fn(&Runtime, n: usize, generations: u64) -> Duration,
 }
 
-pub(crate) const fn column<M: Member>() -> Column {
+/// The column of what waits as a `P`.
+pub const fn column<P: Party>() -> Column {
     Column {
-        name: M::NAME,
-        sample: cross::<M>,
+        name: P::NAME,
+        sample: run::<P>,
     }
 }
 
 /// What a bench compares.
-pub(crate) struct Comparison {
-    pub(crate) bench: &'static str,
+#[derive(Debug)]
+pub struct Comparison {
+    /// The bench's name, as on the command line.
+    pub bench: &'static str,
     /// The first is the subject, the second what all speeds are measured by, the last the floor,
     /// which is for the current-thread runtime alone.
-    pub(crate) columns: &'static [Column],
+    pub columns: &'static [Column],
     /// Where no other runtimes are asked for.
-    pub(crate) flavours: Vec<Flavour>,
+    pub flavours: Vec<Flavour>,
 }
 
-pub(crate) const SUBJECT: usize = 0;
+/// The column that the others are compared with.
+pub const SUBJECT: usize = 0;
 const REFERENCE: usize = 1;
 
 /// All columns at one `n` on one runtime.
-pub(crate) struct Cell {
-    pub(crate) flavour: Flavour,
-    pub(crate) n: usize,
+#[derive(Debug)]
+pub struct Cell {
+    /// The runtime.
+    pub flavour: Flavour,
+    /// The number of parties.
+    pub n: usize,
     /// Nanoseconds per task and generation, by column and round. No entry for the floor except
     /// on the current-thread runtime.
     rounds: Vec<Vec<f64>>,
@@ -98,7 +107,7 @@ impl Cell {
     }
 
     /// How many nanoseconds column `c` needs more than the floor.
-    pub(crate) fn above_floor(&self, c: usize) -> Option<f64> {
+    pub fn above_floor(&self, c: usize) -> Option<f64> {
         let pairs = self.rounds[c].iter().zip(self.rounds.get(self.floor)?);
         Some(quartile(pairs.map(|(c, floor)| c - floor), 2))
     }
@@ -118,7 +127,11 @@ impl Cell {
 
 impl Comparison {
     /// Measures and prints what the command line asks for.
-    pub(crate) fn run(&self) -> Result<Vec<Cell>> {
+    ///
+    /// # Errors
+    ///
+    /// If a file that it asks for cannot be written.
+    pub fn run(&self) -> Result<Vec<Cell>> {
         let options = Options::parse();
         let mut flavours = options.workers;
         let mut parties: Vec<usize> = options.n.iter().map(|n| n.get()).collect();
@@ -282,7 +295,7 @@ impl Comparison {
 
     /// Whether the subject is so many times as fast as the reference, in the geometric mean over
     /// some of `PARTIES`.
-    pub(crate) fn judge_mean(&self, cells: &[Cell], flavour: Flavour, target: f64) {
+    pub fn judge_mean(&self, cells: &[Cell], flavour: Flavour, target: f64) {
         const TARGET_PARTIES: [usize; 5] = [2, 8, 64, 512, 4096];
         let asked = cells
             .iter()
@@ -305,7 +318,7 @@ impl Comparison {
     }
 
     /// Whether the subject is faster than column `c` wherever both were measured.
-    pub(crate) fn judge_every_cell(&self, cells: &[Cell], c: usize) {
+    pub fn judge_every_cell(&self, cells: &[Cell], c: usize) {
         let slower: Vec<_> = cells
             .iter()
             .map(|cell| (cell, cell.speed(SUBJECT, c)))
@@ -345,7 +358,7 @@ fn geometric_mean(values: impl Iterator<Item = f64>) -> f64 {
 }
 
 /// One line for a target: what it asks for, and what was measured.
-pub(crate) fn verdict(met: bool, what: &str) {
+pub fn verdict(met: bool, what: &str) {
     println!("{}  {what}", if met { "PASS" } else { "FAIL" });
 }
 

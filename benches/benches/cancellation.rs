@@ -3,10 +3,6 @@
 //! Against tokio alone, whose dropped wait stays counted as a party for ever; this crate's takes
 //! its arrival back.
 
-#[expect(dead_code, reason = "no wait completes here, so none leads")]
-mod peers;
-mod rounds;
-
 use std::{
     future,
     pin::pin,
@@ -20,8 +16,10 @@ use tokio::{
     time::timeout,
 };
 
-use peers::Peer;
-use rounds::{interleave, quartile};
+use atomic_barrier_benches::{
+    peers::Peer,
+    sampling::{interleave, quartile},
+};
 
 const ROUNDS: usize = 31;
 const LENGTH: Duration = Duration::from_millis(10);

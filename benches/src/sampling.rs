@@ -1,10 +1,10 @@
-//! Interleaved sampling: A B C A B C ..., so that a drift of the machine meets all alike.
+//! Interleaved sampling: A B C A B C ..., so that a drift of the machine affects all alike.
 
 use std::time::Duration;
 
 /// Nanoseconds per iteration, by sample and round. A sample times as many iterations as it is
 /// asked for: here so many that they take about `length`.
-pub(crate) fn interleave(
+pub fn interleave(
     samples: &[impl Fn(u64) -> Duration],
     rounds: usize,
     length: Duration,
@@ -34,7 +34,7 @@ fn calibrate(sample: impl Fn(u64) -> Duration, length: Duration) -> u64 {
 }
 
 /// Quartile `q`: 2 is the median.
-pub(crate) fn quartile(values: impl IntoIterator<Item = f64>, q: usize) -> f64 {
+pub fn quartile(values: impl IntoIterator<Item = f64>, q: usize) -> f64 {
     let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);
     values[(values.len() - 1) * q / 4]

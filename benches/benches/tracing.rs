@@ -1,13 +1,10 @@
-//! ns a wait with nobody listening: to be built with the feature `tracing` and without it, and the two
+//! ns per wait with nobody listening: to be built with the feature `tracing` and without it, and the two
 //! programs to be run in turns (`docs/performance.md`).
-
-mod by_hand;
-mod peers;
 
 use std::{env, time::Instant};
 
 use atomic_barrier::Barrier;
-use peers::Peer;
+use atomic_barrier_benches::{manual, peers::Peer};
 
 const PARTIES: usize = 64;
 const GENERATIONS: u32 = 2_000;
@@ -26,7 +23,7 @@ fn main() {
         .map(|_| {
             let start = Instant::now();
             for _ in 0..GENERATIONS {
-                by_hand::cross::<Barrier, _>(&mut waits, new_wait);
+                manual::run_generation::<Barrier, _>(&mut waits, new_wait);
             }
             start.elapsed().as_nanos() as f64 / f64::from(GENERATIONS) / PARTIES as f64
         })
@@ -38,7 +35,7 @@ fn main() {
         "without"
     };
     println!(
-        "{} {feature:>7} the feature: {:.2} ns a wait, best of {ROUNDS} rounds; median {:.2}",
+        "{} {feature:>7} the feature: {:.2} ns per wait, best of {ROUNDS} rounds; median {:.2}",
         Barrier::NAME,
         rounds[0],
         rounds[ROUNDS / 2]

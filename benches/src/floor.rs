@@ -12,7 +12,8 @@ use crate::peers::Peer;
 ///
 /// For one thread only. The runtime's part of the cost, waking and polling, is the same as
 /// everybody's, since its tasks are spawned in the same way.
-pub(crate) struct Floor {
+#[derive(Debug)]
+pub struct Floor {
     parties: usize,
     arrived: Cell<usize>,
     generation: Cell<u64>,
@@ -27,7 +28,7 @@ unsafe impl Sync for Floor {}
 
 impl Peer for Floor {
     const NAME: &str = "floor";
-    type Crossed = bool;
+    type WaitResult = bool;
 
     fn new(parties: usize) -> Self {
         Self {
@@ -59,7 +60,7 @@ impl Peer for Floor {
         false
     }
 
-    fn is_leader(crossed: &bool) -> bool {
-        *crossed
+    fn is_leader(result: &bool) -> bool {
+        *result
     }
 }

@@ -4,11 +4,6 @@
 //! better judge. The report is `target/criterion/report/index.html`.
 #![allow(missing_docs, reason = "criterion's macros write no documentation")]
 
-mod crossing;
-mod floor;
-#[expect(dead_code, reason = "it does not matter who leads")]
-mod peers;
-
 use std::{sync::Arc, time::Duration};
 
 use criterion::{
@@ -17,8 +12,10 @@ use criterion::{
 };
 use tokio::runtime::Runtime;
 
-use crossing::{Flavour, Member, PARTIES, cross};
-use floor::Floor;
+use atomic_barrier_benches::{
+    floor::Floor,
+    tasks::{self, Flavour, PARTIES, Party},
+};
 
 fn rendezvous(criterion: &mut Criterion) {
     for flavour in Flavour::named(&["ct", "1", "2", "4"]) {
@@ -40,9 +37,9 @@ fn rendezvous(criterion: &mut Criterion) {
 }
 
 /// The time of one generation of `n` tasks.
-fn bench<M: Member>(group: &mut BenchmarkGroup<WallTime>, runtime: &Runtime, n: usize) {
-    group.bench_function(BenchmarkId::new(M::NAME, n), |bencher| {
-        bencher.iter_custom(|generations| cross::<M>(runtime, n, generations));
+fn bench<P: Party>(group: &mut BenchmarkGroup<WallTime>, runtime: &Runtime, n: usize) {
+    group.bench_function(BenchmarkId::new(P::NAME, n), |bencher| {
+        bencher.iter_custom(|generations| tasks::run::<P>(runtime, n, generations));
     });
 }
 

@@ -6,7 +6,7 @@ use anyhow::Result;
 use plotters::prelude::*;
 
 /// A line: its name, and its points by number of parties.
-pub(crate) type Line<'a> = (&'a str, Vec<(f64, f64)>);
+pub type Line<'a> = (&'a str, Vec<(f64, f64)>);
 
 const COLOURS: [RGBColor; 5] = [
     RGBColor(0xC0, 0x39, 0x2B),
@@ -17,7 +17,7 @@ const COLOURS: [RGBColor; 5] = [
 ];
 
 /// Writes one plot, both axes logarithmic.
-pub(crate) fn write(path: &Path, title: &str, lines: &[Line]) -> Result<()> {
+pub fn write(path: &Path, title: &str, lines: &[Line]) -> Result<()> {
     let points = || lines.iter().flat_map(|(_, points)| points);
     let bounds = |of: fn(&(f64, f64)) -> f64| {
         let values = || points().map(of);

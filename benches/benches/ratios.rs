@@ -1,21 +1,15 @@
 //! The paired comparison of barriers, with the targets. Its ratios and distances are what the
 //! documentation quotes. `cargo bench --bench ratios -- --help` lists the options.
 
-mod comparison;
-mod crossing;
-mod floor;
-#[expect(dead_code, reason = "it does not matter who leads")]
-mod peers;
-mod plots;
-mod rounds;
-
 use std::sync::Arc;
 
 use anyhow::Result;
 
-use comparison::{Cell, Column, Comparison, SUBJECT, column, verdict};
-use crossing::Flavour;
-use floor::Floor;
+use atomic_barrier_benches::{
+    comparison::{Cell, Column, Comparison, SUBJECT, column, verdict},
+    floor::Floor,
+    tasks::Flavour,
+};
 
 const COLUMNS: [Column; 5] = [
     column::<Arc<atomic_barrier::Barrier>>(),

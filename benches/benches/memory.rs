@@ -1,16 +1,11 @@
 //! What the barriers take: bytes of a future, of a waiter and of a barrier, and allocations.
 
-mod by_hand;
-mod floor;
-mod peers;
-
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use floor::Floor;
-use peers::Peer;
+use atomic_barrier_benches::{floor::Floor, manual, peers::Peer};
 
 /// The system's allocator, with a count of calls and of bytes in use.
 struct Counting;
@@ -42,7 +37,7 @@ fn future<B: Peer>() -> usize {
     size_of_val(&B::new(2).wait())
 }
 
-/// Bytes of a barrier of `n` that has been crossed, in itself and on the heap, while all parties
+/// Bytes of a barrier of `n` that has had a generation, in itself and on the heap, while all parties
 /// but the last are waiting. Their futures are not in it.
 fn barrier<B: Peer>(n: usize) -> usize {
     let before = IN_USE.load(Ordering::Relaxed);
@@ -50,8 +45,8 @@ fn barrier<B: Peer>(n: usize) -> usize {
     let own = IN_USE.load(Ordering::Relaxed) - before;
     let mut waits: Vec<_> = (0..n).map(|_| Box::pin(barrier.wait())).collect();
     let empty = IN_USE.load(Ordering::Relaxed);
-    by_hand::cross::<B, _>(&mut waits, || barrier.wait());
-    by_hand::arrive(&mut waits[1..], || barrier.wait());
+    manual::run_generation::<B, _>(&mut waits, || barrier.wait());
+    manual::arrive(&mut waits[1..], || barrier.wait());
     size_of::<B>() + own + IN_USE.load(Ordering::Relaxed) - empty
 }
 
@@ -60,13 +55,13 @@ fn waiter<B: Peer>() -> usize {
     (barrier::<B>(8_193) - barrier::<B>(4_097)).div_ceil(4_096)
 }
 
-/// Allocations of one more generation of a barrier of `n` that has been crossed.
+/// Allocations of one more generation of a barrier of `n` that has had a generation.
 fn allocations<B: Peer>(n: usize) -> usize {
     let barrier = B::new(n);
     let mut waits: Vec<_> = (0..n).map(|_| Box::pin(barrier.wait())).collect();
-    by_hand::cross::<B, _>(&mut waits, || barrier.wait());
+    manual::run_generation::<B, _>(&mut waits, || barrier.wait());
     let before = ALLOCATIONS.load(Ordering::Relaxed);
-    by_hand::cross::<B, _>(&mut waits, || barrier.wait());
+    manual::run_generation::<B, _>(&mut waits, || barrier.wait());
     ALLOCATIONS.load(Ordering::Relaxed) - before
 }
 

@@ -1,30 +1,27 @@
-//! What each way to wait costs, and what one crossing with a leader's section saves against two.
-
-#[expect(dead_code, reason = "few numbers of parties")]
-mod crossing;
-#[expect(dead_code, reason = "it does not matter who leads")]
-mod peers;
-mod rounds;
+//! What each method of waiting costs, and what one generation with a leader's section saves against
+//! two.
 
 use std::{sync::Arc, time::Duration};
 
 use atomic_barrier::{Barrier, BarrierWaitResult};
 use tokio::runtime::Runtime;
 
-use crossing::{Flavour, cross};
-use peers::Peer;
-use rounds::{interleave, quartile};
+use atomic_barrier_benches::{
+    peers::Peer,
+    sampling::{interleave, quartile},
+    tasks::{self, Flavour},
+};
 
 const ROUNDS: usize = 15;
 const LENGTH: Duration = Duration::from_millis(8);
 
-/// Another way to wait, as if it were another barrier. Its result is whether it led.
-macro_rules! way {
-    ($way:ident($inner:ty), $name:literal, |$barrier:ident| $wait:expr) => {
-        struct $way($inner);
+/// A method of waiting, as if it were another barrier. Its result is whether it led.
+macro_rules! method {
+    ($method:ident($inner:ty), $name:literal, |$barrier:ident| $wait:expr) => {
+        struct $method($inner);
 
-        impl Peer for $way {
-            type Crossed = bool;
+        impl Peer for $method {
+            type WaitResult = bool;
             const NAME: &str = $name;
             fn new(parties: usize) -> Self {
                 Self(Barrier::new(parties).into())
@@ -44,15 +41,15 @@ fn led(result: BarrierWaitResult) -> bool {
     result.is_leader()
 }
 
-way!(Wait(Barrier), "wait", |barrier| led(barrier.wait().await));
-way!(Owned(Arc<Barrier>), "wait_owned", |barrier| led(barrier
+method!(Wait(Barrier), "wait", |barrier| led(barrier.wait().await));
+method!(Owned(Arc<Barrier>), "wait_owned", |barrier| led(barrier
     .clone()
     .wait_owned()
     .await));
-way!(Split(Barrier), "arrive, then await", |barrier| led(barrier
+method!(Split(Barrier), "arrive, then await", |barrier| led(barrier
     .arrive()
     .await));
-way!(Section(Barrier), "wait_leader, release", |barrier| {
+method!(Section(Barrier), "wait_leader, release", |barrier| {
     match barrier.wait_leader().await {
         Some(leader) => {
             leader.release();
@@ -61,7 +58,7 @@ way!(Section(Barrier), "wait_leader, release", |barrier| {
         None => false,
     }
 });
-way!(Twice(Barrier), "wait, act, wait", |barrier| {
+method!(Twice(Barrier), "wait, act, wait", |barrier| {
     let led = led(barrier.wait().await);
     barrier.wait().await;
     led
@@ -69,16 +66,16 @@ way!(Twice(Barrier), "wait, act, wait", |barrier| {
 
 type Sample = fn(&Runtime, n: usize, generations: u64) -> Duration;
 
-const WAYS: [(&str, Sample); 5] = [
-    (Wait::NAME, cross::<Arc<Wait>>),
-    (Owned::NAME, cross::<Arc<Owned>>),
-    (Split::NAME, cross::<Arc<Split>>),
-    (Section::NAME, cross::<Arc<Section>>),
-    (Twice::NAME, cross::<Arc<Twice>>),
+const METHODS: [(&str, Sample); 5] = [
+    (Wait::NAME, tasks::run::<Arc<Wait>>),
+    (Owned::NAME, tasks::run::<Arc<Owned>>),
+    (Split::NAME, tasks::run::<Arc<Split>>),
+    (Section::NAME, tasks::run::<Arc<Section>>),
+    (Twice::NAME, tasks::run::<Arc<Twice>>),
 ];
 
 fn main() {
-    println!("Ways to wait: ns per task and round, medians of {ROUNDS} interleaved rounds");
+    println!("Methods of waiting: ns per task and round, medians of {ROUNDS} interleaved rounds");
     for flavour in Flavour::named(&["ct", "2"]) {
         let runtime = flavour.runtime();
         println!(
@@ -86,7 +83,7 @@ fn main() {
             "n = 8", "64", "512"
         );
         let columns = [8, 64, 512].map(|n| {
-            let samples = WAYS.map(|(_, sample)| {
+            let samples = METHODS.map(|(_, sample)| {
                 let runtime = &runtime;
                 move |rounds| sample(runtime, n, rounds)
             });
@@ -95,8 +92,8 @@ fn main() {
                 .map(|times| quartile(times, 2) / n as f64)
                 .collect::<Vec<_>>()
         });
-        for (way, (name, _)) in WAYS.iter().enumerate() {
-            let [a, b, c] = [0, 1, 2].map(|column: usize| columns[column][way]);
+        for (method, (name, _)) in METHODS.iter().enumerate() {
+            let [a, b, c] = [0, 1, 2].map(|column: usize| columns[column][method]);
             println!("{name:<22} | {a:>8.1} | {b:>8.1} | {c:>8.1}");
         }
     }

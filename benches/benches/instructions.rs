@@ -3,10 +3,6 @@
 //! The program runs itself under callgrind for few and for many generations; the difference is
 //! the generations' own. `--check` compares with `instructions.txt`, and `--save` rewrites it.
 
-mod by_hand;
-mod floor;
-mod peers;
-
 use std::{
     env::{self, consts::ARCH},
     fs,
@@ -17,17 +13,16 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 
-use floor::Floor;
-use peers::Peer;
+use atomic_barrier_benches::{floor::Floor, manual, peers::Peer};
 
 const PARTIES: u64 = 64;
 const FEW: u64 = 100;
 const MANY: u64 = 1100;
-const BASELINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.txt");
+const BASELINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/instructions.txt");
 /// How much worse than the baseline passes, in per cent: what a compiler's patch release may do.
 const MARGIN: f64 = 3.0;
 
-/// Crosses a barrier as many times as it is told.
+/// So many generations of a barrier.
 type Run = fn(generations: u64);
 
 const PEERS: [(&str, Run); 5] = [
@@ -70,11 +65,11 @@ fn run<B: Peer>(generations: u64) {
     let barrier = B::new(PARTIES as usize);
     let mut waits: Vec<_> = (0..PARTIES).map(|_| Box::pin(barrier.wait())).collect();
     for _ in 0..generations {
-        by_hand::cross::<B, _>(&mut waits, || barrier.wait());
+        manual::run_generation::<B, _>(&mut waits, || barrier.wait());
     }
 }
 
-/// All instructions of a process that crosses barrier `p` so many times.
+/// All instructions of a process that runs so many generations of barrier `p`.
 fn count(p: usize, generations: u64) -> Result<u64> {
     let out = tempfile::NamedTempFile::new()?;
     let valgrind = Command::new("valgrind")

@@ -1,0 +1,10 @@
+//! What the benches share: the peers behind one trait, the work that is measured, interleaved
+//! sampling, tables and plots.
+
+pub mod comparison;
+pub mod floor;
+pub mod manual;
+pub mod peers;
+pub mod plots;
+pub mod sampling;
+pub mod tasks;
