@@ -1,7 +1,7 @@
 //! What a `tracing` subscriber is told: names, targets and fields as tokio-console reads them, and the
 //! numbers at each change.
 
-mod by_hand;
+mod support;
 
 use core::{fmt, fmt::Write, mem, panic::AssertUnwindSafe, task::Waker, time::Duration};
 use std::{
@@ -28,7 +28,7 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use by_hand::{CountingWaker, Outcome::*, poll};
+use support::by_hand::{CountingWaker, Outcome::*, poll};
 
 /// Writes down all that is told, a line each: what is opened and closed, and each event behind the
 /// spans that were entered around it.

@@ -3,10 +3,7 @@
 //! The wakers are built on the standard library's atomics, which loom does not see: they add
 //! nothing to the state space.
 
-#![allow(
-    dead_code,
-    reason = "each test file is a crate of its own and uses a part of this"
-)]
+#![allow(dead_code, reason = "each crate of models uses a part of this")]
 
 pub(crate) mod phaser;
 

@@ -1,0 +1,304 @@
+//! What becomes visible to whom: every promise of `Phaser`'s documentation on memory ordering.
+//!
+//! Data that has to be seen is stored and loaded without an ordering of its own, by threads that
+//! are not joined before they have looked. Those that look are the ones spawned: loom then tries
+//! all orders of their loads and the steps that they wait for.
+
+use std::{sync::Arc, task::Poll};
+
+use crate::support::{
+    Counter, explore, explore_bounded,
+    phaser::{Waiting, members},
+    poll,
+};
+use atomic_barrier_over_loom::Participant;
+use loom::{
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    thread,
+};
+
+fn data() -> Arc<AtomicUsize> {
+    Arc::new(AtomicUsize::new(0))
+}
+
+/// Polls in another thread, and looks whether all has been `done` if that is ready.
+fn look(
+    mut wait: Waiting,
+    counter: Arc<Counter>,
+    done: &[Arc<AtomicUsize>],
+) -> thread::JoinHandle<(Waiting, bool)> {
+    let done = done.to_vec();
+    thread::spawn(move || {
+        let ready = wait.poll(&counter).is_ready();
+        if ready {
+            for done in done {
+                assert_eq!(done.load(Relaxed), 1);
+            }
+        }
+        (wait, ready)
+    })
+}
+
+fn outcome((_wait, ready): (Waiting, bool)) -> String {
+    if ready { "seen" } else { "waits" }.into()
+}
+
+#[test]
+fn a_leader_sees_what_another_did_before_it_arrived() {
+    explore_bounded(3, 3, &["seen", "waits"], || {
+        let (_phaser, [mut a, b]) = members();
+        let done = data();
+        let looker = look(
+            Waiting::new(b),
+            Counter::new(),
+            core::slice::from_ref(&done),
+        );
+
+        done.store(1, Relaxed);
+        a.arrive().unwrap();
+        outcome(looker.join().unwrap())
+    });
+}
+
+#[test]
+fn a_leader_that_holds_the_release_sees_what_another_did_before_it_arrived() {
+    explore_bounded(3, 9, &["seen", "waits"], || {
+        let (_phaser, [mut a, mut b]) = members();
+        let done = data();
+        let looker = thread::spawn({
+            let done = done.clone();
+            move || {
+                let ready = match poll(&mut b.wait_leader(), &Counter::new()) {
+                    Poll::Ready(Ok(leader)) => {
+                        assert_eq!(done.load(Relaxed), 1);
+                        drop(leader);
+                        true
+                    }
+                    Poll::Ready(Err(_)) => panic!("closed"),
+                    Poll::Pending => false,
+                };
+                (b, ready)
+            }
+        });
+
+        done.store(1, Relaxed);
+        a.arrive().unwrap();
+        let (_b, ready) = looker.join().unwrap();
+        if ready { "seen" } else { "waits" }.into()
+    });
+}
+
+/// One takes its arrival back and arrives again, against the last, which may have read the word before
+/// that and finds it the same. `leads` polls it.
+fn arrives_again_against(leads: fn(&mut Participant) -> bool) {
+    let outcomes = ["in between", "led the first", "seen"];
+    explore_bounded(3, 80, &outcomes, move || {
+        let (phaser, [a, mut b]) = members();
+        let done = data();
+        let a = Waiting::arrived(a, &Counter::new());
+        let looker = thread::spawn({
+            let done = done.clone();
+            move || {
+                let led = leads(&mut b);
+                (b, led, done.load(Relaxed))
+            }
+        });
+
+        let mut a = a.stop();
+        let withdrawn = phaser.phase() == 0;
+        done.store(1, Relaxed);
+        a.arrive().unwrap();
+        let (_b, led, seen) = looker.join().unwrap();
+        let outcome = match (withdrawn, led) {
+            (true, true) => {
+                assert_eq!(seen, 1);
+                "seen"
+            }
+            (true, false) => "in between",
+            (false, _) => "led the first",
+        };
+        outcome.into()
+    });
+}
+
+#[test]
+fn a_leader_sees_what_another_did_before_it_arrived_again() {
+    arrives_again_against(|b| poll(&mut b.wait(), &Counter::new()).is_ready());
+}
+
+#[test]
+fn a_leader_that_holds_the_release_sees_what_another_did_before_it_arrived_again() {
+    arrives_again_against(|b| poll(&mut b.wait_leader(), &Counter::new()).is_ready());
+}
+
+#[test]
+fn one_that_waits_sees_what_the_leader_did_before_it_completed() {
+    explore_bounded(2, 10_000, &["seen", "waits"], || {
+        let (_phaser, [a, mut b]) = members();
+        let done = data();
+        let counter = Counter::new();
+        let looker = look(
+            Waiting::arrived(a, &counter),
+            counter,
+            core::slice::from_ref(&done),
+        );
+
+        done.store(1, Relaxed);
+        b.arrive().unwrap();
+        outcome(looker.join().unwrap())
+    });
+}
+
+#[test]
+fn one_that_waits_sees_what_the_leader_did_while_it_held_the_release() {
+    explore_bounded(2, 10_000, &["seen", "waits"], || {
+        let (_phaser, [a, mut b]) = members();
+        let done = data();
+        let counter = Counter::new();
+        let a = Waiting::arrived(a, &counter);
+        let Poll::Ready(Ok(Some(leader))) = poll(&mut b.wait_leader(), &Counter::new()) else {
+            panic!("should lead");
+        };
+        let looker = look(a, counter, core::slice::from_ref(&done));
+
+        done.store(1, Relaxed);
+        leader.release();
+        outcome(looker.join().unwrap())
+    });
+}
+
+#[test]
+fn one_that_is_woken_to_lead_sees_what_the_last_did_before_it_left() {
+    explore(7_000, &["seen", "waits"], || {
+        let (_phaser, [a, b]) = members();
+        let done = data();
+        let counter = Counter::new();
+        let looker = look(
+            Waiting::arrived(a, &counter),
+            counter,
+            core::slice::from_ref(&done),
+        );
+
+        done.store(1, Relaxed);
+        b.leave();
+        outcome(looker.join().unwrap())
+    });
+}
+
+#[test]
+fn a_leader_sees_what_another_did_before_it_left() {
+    explore(30, &["seen", "waits"], || {
+        let (_phaser, [a, b]) = members();
+        let done = data();
+        let looker = look(
+            Waiting::new(a),
+            Counter::new(),
+            core::slice::from_ref(&done),
+        );
+
+        done.store(1, Relaxed);
+        b.leave();
+        outcome(looker.join().unwrap())
+    });
+}
+
+#[test]
+fn one_that_arrived_sees_what_the_last_did_before_it_left() {
+    explore(3_500, &["seen", "waits"], || {
+        let (_phaser, [mut a, b]) = members();
+        let done = data();
+        a.arrive().unwrap();
+        // Nobody can lead: the departure releases.
+        let looker = look(
+            Waiting::new(a),
+            Counter::new(),
+            core::slice::from_ref(&done),
+        );
+
+        done.store(1, Relaxed);
+        b.leave();
+        outcome(looker.join().unwrap())
+    });
+}
+
+#[test]
+fn one_that_waits_sees_what_all_others_did_before_they_arrived_or_left() {
+    explore_bounded(1, 2_000, &["seen", "waits"], || {
+        let (_phaser, [a, mut b, c]) = members();
+        let done = [data(), data()];
+        let counter = Counter::new();
+        let looker = look(Waiting::arrived(a, &counter), counter, &done);
+        let leaver = thread::spawn({
+            let done = done[1].clone();
+            move || {
+                done.store(1, Relaxed);
+                c.leave();
+            }
+        });
+
+        done[0].store(1, Relaxed);
+        b.arrive().unwrap();
+        let outcome = outcome(looker.join().unwrap());
+        leaver.join().unwrap();
+        outcome
+    });
+}
+
+/// Observes phase 0 in another thread while its only member does `end`.
+fn observe_while(end: fn(Participant)) {
+    explore_bounded(3, 50, &["seen", "waits"], move || {
+        let (phaser, [member]) = members();
+        let done = data();
+        let looker = thread::spawn({
+            let (phaser, done) = (phaser.clone(), done.clone());
+            move || {
+                let ready = poll(&mut phaser.observe(0), &Counter::new()).is_ready();
+                if ready {
+                    assert_eq!(done.load(Relaxed), 1);
+                }
+                ready
+            }
+        });
+
+        done.store(1, Relaxed);
+        end(member);
+        if looker.join().unwrap() {
+            "seen"
+        } else {
+            "waits"
+        }
+        .into()
+    });
+}
+
+#[test]
+fn an_observer_sees_what_a_member_did_before_it_arrived() {
+    observe_while(|mut member| {
+        member.arrive().unwrap();
+    });
+}
+
+#[test]
+fn an_observer_sees_what_a_member_did_before_it_left() {
+    observe_while(Participant::leave);
+}
+
+/// The number that is noted now and then is never seen before the phase that it says.
+#[test]
+fn the_present_phase_around_one_that_is_noted() {
+    explore_bounded(3, 10, &["1023", "1024"], || {
+        let (phaser, [mut member]) = members();
+        for phase in 0..1_023 {
+            assert_eq!(member.arrive().unwrap(), phase);
+        }
+        let looker = thread::spawn({
+            let phaser = phaser.clone();
+            move || phaser.phase()
+        });
+
+        member.arrive().unwrap();
+        let phase = looker.join().unwrap();
+        assert_eq!(phaser.phase(), 1_024);
+        phase.to_string()
+    });
+}

@@ -1,0 +1,15 @@
+//! `Barrier`: each documented statement about it.
+
+mod arrive;
+#[cfg(feature = "std")]
+mod blocking;
+mod cancellation;
+mod drop_in;
+mod leader;
+mod owned;
+mod reference_model;
+mod runtimes;
+#[path = "../support/mod.rs"]
+mod support;
+mod traits;
+mod wakers;

@@ -1,0 +1,405 @@
+//! Random scripts, run by the barrier and by a model that is too simple to be wrong.
+
+use core::{
+    array,
+    cell::Cell,
+    future::Future,
+    mem,
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
+use std::{env, sync::Arc};
+
+use atomic_barrier::{Arrival, Barrier, Leader, OwnedWait, Wait, WaitLeader};
+use proptest::{
+    collection::vec,
+    prelude::*,
+    test_runner::{TestError, TestRunner},
+};
+
+use crate::support::by_hand::{CountingWaker, Outcome, poll};
+
+/// The wakers that polls choose from. Several futures may be polled with the same.
+const WAKERS: usize = 4;
+
+/// The ways to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Wait,
+    Owned,
+    Arrive,
+    Leader,
+}
+
+/// One step. A future goes by its number, in the order in which they were made.
+#[derive(Clone, Copy, Debug)]
+enum Op {
+    New(Kind),
+    Poll {
+        future: usize,
+        waker: usize,
+    },
+    /// With the waker of the last time, as after a spurious wake.
+    PollAgain(usize),
+    Drop(usize),
+    Forget(usize),
+    /// The leader that holds the release lets go.
+    Release,
+}
+
+/// A step before it is known which futures there are: its kind, which of them, and which waker.
+/// Whatever shrinking takes away before it, it finds something to do.
+type Choice = (u8, usize, usize);
+
+/// The number of parties, and the steps.
+type Script = (usize, Vec<Choice>);
+
+fn scripts() -> impl Strategy<Value = Script> {
+    (1..=6_usize, vec((0..15_u8, 0..60_usize, 0..WAKERS), 0..200))
+}
+
+/// The step that `choice` makes when these futures are there, if it makes one.
+fn decide(
+    (choice, which, waker): Choice,
+    parties: usize,
+    live: &[Live<'_>],
+    is_held: bool,
+) -> Option<Op> {
+    match choice {
+        0..4 => {
+            let kind = [
+                Kind::Wait,
+                Kind::Owned,
+                Kind::Arrive,
+                Kind::Leader,
+                Kind::Leader,
+            ][which % 5];
+            return (live.len() < 3 * parties).then_some(Op::New(kind));
+        }
+        4 => return is_held.then_some(Op::Release),
+        _ => {}
+    }
+    let chosen = live.get(which % live.len().max(1))?;
+    let future = chosen.number;
+    match choice {
+        5..12 if chosen.ready => None,
+        5..11 => Some(Op::Poll { future, waker }),
+        11 => Some(Op::PollAgain(future)),
+        // A forgotten owned wait would keep the barrier for ever.
+        14 if chosen.kind != Kind::Owned => Some(Op::Forget(future)),
+        _ => Some(Op::Drop(future)),
+    }
+}
+
+/// How far a party has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// Neither counted nor waiting for anything.
+    New,
+    /// Not counted before this generation is released.
+    Queued(u64),
+    Counted(u64),
+    /// The last of this generation.
+    Led(u64),
+}
+
+/// The barrier as it is meant: one step after another, and no slot, word or memory order.
+struct Model {
+    parties: usize,
+    generation: u64,
+    /// In this generation and, from `parties` on, in the next while a leader holds the release.
+    arrivals: usize,
+    /// Which waker of which future waits for the release of which generation.
+    waiting: Vec<(usize, u64, usize)>,
+    wakes: [usize; WAKERS],
+}
+
+impl Model {
+    fn is_held(&self) -> bool {
+        self.arrivals >= self.parties
+    }
+
+    fn arrive(&mut self, holds: bool) -> Step {
+        if self.arrivals + 1 == 2 * self.parties {
+            return Step::Queued(self.generation);
+        }
+        self.arrivals += 1;
+        if self.arrivals != self.parties {
+            return Step::Counted(self.generation + u64::from(self.is_held()));
+        }
+        if !holds {
+            self.release();
+            return Step::Led(self.generation - 1);
+        }
+        Step::Led(self.generation)
+    }
+
+    /// The end of this generation, of which all are there.
+    fn release(&mut self) {
+        self.waiting.retain(|&(_, generation, waker)| {
+            let is_over = generation == self.generation;
+            self.wakes[waker] += usize::from(is_over);
+            !is_over
+        });
+        self.arrivals -= self.parties;
+        self.generation += 1;
+    }
+
+    fn poll(&mut self, future: usize, step: Step, holds: bool, waker: usize) -> (Step, Outcome) {
+        let step = match step {
+            Step::Queued(behind) if behind == self.generation => step,
+            Step::New | Step::Queued(_) => self.arrive(holds),
+            _ => step,
+        };
+        match step {
+            Step::Led(generation) => (step, Outcome::Led(generation)),
+            Step::Counted(generation) if generation < self.generation => {
+                (step, Outcome::Released(generation))
+            }
+            Step::New => unreachable!("it has arrived or queues"),
+            Step::Counted(generation) | Step::Queued(generation) => {
+                self.waiting.retain(|(of, ..)| *of != future);
+                self.waiting.push((future, generation, waker));
+                (step, Outcome::Pending)
+            }
+        }
+    }
+
+    /// Whether someone who arrived in `generation` can take it back.
+    fn is_open(&self, generation: u64) -> bool {
+        generation == self.generation + u64::from(self.is_held())
+    }
+
+    /// A future that is forgotten is not dropped: its arrival stays, and so does its waker.
+    fn drop(&mut self, future: usize, step: Step, kind: Kind) {
+        if let (Step::Counted(generation), false) = (step, kind == Kind::Arrive) {
+            if !self.is_open(generation) {
+                return;
+            }
+            self.arrivals -= 1;
+        }
+        self.waiting.retain(|(of, ..)| *of != future);
+    }
+
+    fn waits(&self, future: usize) -> bool {
+        self.waiting.iter().any(|(of, ..)| *of == future)
+    }
+
+    fn clones_of(&self, waker: usize) -> usize {
+        self.waiting.iter().filter(|(.., w)| *w == waker).count()
+    }
+}
+
+enum AnyWait<'a> {
+    Wait(Wait<'a>),
+    Owned(OwnedWait),
+    Arrive(Arrival<'a>),
+    Leader(WaitLeader<'a>),
+}
+
+impl<'a> AnyWait<'a> {
+    fn new(barrier: &'a Arc<Barrier>, kind: Kind) -> Self {
+        match kind {
+            Kind::Wait => AnyWait::Wait(barrier.wait()),
+            Kind::Owned => AnyWait::Owned(barrier.clone().wait_owned()),
+            Kind::Arrive => AnyWait::Arrive(barrier.arrive()),
+            Kind::Leader => AnyWait::Leader(barrier.wait_leader()),
+        }
+    }
+
+    fn poll(&mut self, waker: &Waker, leader: &mut Option<Leader<'a>>) -> Outcome {
+        let wait = match self {
+            AnyWait::Wait(wait) => return poll(wait, waker),
+            AnyWait::Owned(wait) => return poll(wait, waker),
+            AnyWait::Arrive(arrival) => return poll(arrival, waker),
+            AnyWait::Leader(wait) => wait,
+        };
+        match Pin::new(wait).poll(&mut Context::from_waker(waker)) {
+            Poll::Pending => Outcome::Pending,
+            Poll::Ready(None) => Outcome::Released(UNSAID),
+            Poll::Ready(Some(ready)) => {
+                let generation = ready.generation();
+                assert!(leader.replace(ready).is_none(), "two leaders");
+                Outcome::Led(generation)
+            }
+        }
+    }
+}
+
+/// The generation of those whom a leader released: `wait_leader` does not tell.
+const UNSAID: u64 = u64::MAX;
+
+/// A future that has neither been dropped nor forgotten.
+struct Live<'a> {
+    wait: AnyWait<'a>,
+    number: usize,
+    kind: Kind,
+    step: Step,
+    waker: usize,
+    ready: bool,
+}
+
+/// What a script came to.
+#[derive(Default)]
+struct Report {
+    ops: Vec<Op>,
+    withdrew: bool,
+    withdrew_early: bool,
+    dropped_while_held: bool,
+    dropped_after_release: bool,
+    queued: bool,
+    released_early: bool,
+    released_forgotten: bool,
+}
+
+fn run((parties, choices): &Script, report: &mut Report) -> Result<(), TestCaseError> {
+    let barrier = Arc::new(Barrier::new(*parties));
+    let wakers: [_; WAKERS] = array::from_fn(|_| CountingWaker::new());
+    let mut model = Model {
+        parties: *parties,
+        generation: 0,
+        arrivals: 0,
+        waiting: Vec::new(),
+        wakes: [0; WAKERS],
+    };
+    let mut live: Vec<Live<'_>> = Vec::new();
+    let mut leader = None;
+    let mut made = 0;
+    let mut forgotten = Vec::new();
+
+    for &choice in choices {
+        let Some(op) = decide(choice, *parties, &live, leader.is_some()) else {
+            continue;
+        };
+        report.ops.push(op);
+        let place = |number| live.iter().position(|live| live.number == number).unwrap();
+        match op {
+            Op::New(kind) => {
+                let step = match kind {
+                    Kind::Arrive => match model.arrive(false) {
+                        // It comes back when it is polled.
+                        Step::Queued(_) => Step::New,
+                        step => step,
+                    },
+                    _ => Step::New,
+                };
+                live.push(Live {
+                    wait: AnyWait::new(&barrier, kind),
+                    number: made,
+                    kind,
+                    step,
+                    waker: 0,
+                    ready: false,
+                });
+                made += 1;
+            }
+            Op::Poll { future, .. } | Op::PollAgain(future) => {
+                let place = place(future);
+                let live = &mut live[place];
+                if let Op::Poll { waker, .. } = op {
+                    live.waker = waker;
+                }
+                let outcome = live.wait.poll(&wakers[live.waker], &mut leader);
+                let holds = live.kind == Kind::Leader;
+                let (step, mut expected) = model.poll(future, live.step, holds, live.waker);
+                if let (Kind::Leader, Outcome::Released(_)) = (live.kind, expected) {
+                    expected = Outcome::Released(UNSAID);
+                }
+                prop_assert_eq!(outcome, expected, "outcome");
+                report.queued |= matches!(step, Step::Queued(_));
+                live.step = step;
+                live.ready = outcome != Outcome::Pending;
+            }
+            Op::Drop(future) => {
+                let live = live.remove(place(future));
+                if let (Step::Counted(generation), true) = (live.step, live.kind != Kind::Arrive) {
+                    let open = model.is_open(generation);
+                    report.withdrew |= open;
+                    report.withdrew_early |= open && generation > model.generation;
+                    report.dropped_while_held |= !open && generation == model.generation;
+                    report.dropped_after_release |= generation < model.generation && !live.ready;
+                }
+                model.drop(future, live.step, live.kind);
+                drop(live.wait);
+            }
+            Op::Forget(future) => {
+                let live = live.remove(place(future));
+                if model.waits(future) {
+                    forgotten.push(future);
+                }
+                mem::forget(live.wait);
+            }
+            Op::Release => {
+                report.released_early |= model.arrivals > model.parties;
+                model.release();
+                leader.take().unwrap().release();
+            }
+        }
+        let arrived = model.arrivals.min(*parties);
+        prop_assert_eq!(barrier.arrived(), arrived, "arrived");
+        prop_assert_eq!(barrier.generation(), model.generation, "generation");
+        prop_assert_eq!(leader.is_some(), model.is_held(), "held");
+        for (k, waker) in wakers.iter().enumerate() {
+            prop_assert_eq!(waker.wakes(), model.wakes[k], "wakes of waker {}", k);
+            prop_assert_eq!(waker.held(), model.clones_of(k), "clones of waker {}", k);
+        }
+    }
+
+    report.released_forgotten = forgotten.iter().any(|&future| !model.waits(future));
+    drop(live);
+    drop(leader);
+    drop(barrier);
+    for (k, waker) in wakers.iter().enumerate() {
+        prop_assert_eq!(waker.held(), 0, "clones of waker {} after the barrier", k);
+    }
+    Ok(())
+}
+
+/// `PROPTEST_CASES` sets another number of scripts.
+#[test]
+fn the_barrier_does_what_the_model_does_at_every_step() {
+    let mut config = ProptestConfig {
+        // The steps that are printed say all.
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
+    if env::var_os("PROPTEST_CASES").is_none() {
+        config.cases = 20_000;
+    }
+    let cases = config.cases;
+    let seen: [Cell<u32>; 7] = Default::default();
+
+    let result = TestRunner::new(config).run(&scripts(), |script| {
+        let mut report = Report::default();
+        let result = run(&script, &mut report);
+        let reached = [
+            report.withdrew,
+            report.withdrew_early,
+            report.dropped_while_held,
+            report.dropped_after_release,
+            report.queued,
+            report.released_early,
+            report.released_forgotten,
+        ];
+        for (scripts, reached) in seen.iter().zip(reached) {
+            scripts.set(scripts.get() + u32::from(reached));
+        }
+        result
+    });
+    match result {
+        Ok(()) => {}
+        Err(TestError::Fail(why, script)) => {
+            let mut report = Report::default();
+            let _ = run(&script, &mut report);
+            panic!(
+                "{why}\nwith {} parties, at the last of {:?}",
+                script.0, report.ops
+            );
+        }
+        Err(TestError::Abort(why)) => panic!("{why}"),
+    }
+
+    // Scripts that never get there would show nothing.
+    let least = seen.iter().map(Cell::get).min();
+    assert!(least >= Some(cases / 20), "of {cases} scripts, {seen:?}");
+}

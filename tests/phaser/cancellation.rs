@@ -1,0 +1,396 @@
+//! A phaser's waits that are dropped, timed out or forgotten, and members that are aborted or panic.
+
+use core::{future::pending, mem, panic::AssertUnwindSafe, task::Waker, time::Duration};
+use std::panic::{catch_unwind, resume_unwind};
+
+#[cfg(feature = "std")]
+use atomic_barrier::Closed;
+use atomic_barrier::{Participant, Phaser, PhaserWait};
+use tokio::{
+    sync::oneshot,
+    task::{JoinSet, yield_now},
+    time::timeout,
+};
+
+use crate::support::{
+    by_hand::{CountingWaker, Outcome::*, poll},
+    members::{members, numbers},
+};
+
+fn poll_once(mut wait: PhaserWait<'_>, waker: &Waker) {
+    assert_eq!(poll(&mut wait, waker), Pending);
+}
+
+// Waits.
+
+#[test]
+fn a_dropped_wait_takes_its_arrival_back() {
+    let (phaser, [mut a, mut b, mut c]) = members();
+    let wakers = [(); 3].map(|()| CountingWaker::new());
+    let mut wait = b.wait();
+    assert_eq!(poll(&mut wait, &wakers[1]), Pending);
+    for _ in 0..10 {
+        poll_once(a.wait(), &wakers[0]);
+        assert_eq!(numbers(&phaser), (0, 3, 1));
+    }
+    let mut last = c.wait();
+    assert_eq!(poll(&mut last, &wakers[2]), Pending);
+    // Still needed.
+    assert_eq!(poll(&mut a.wait(), &wakers[0]), Led(0));
+    assert_eq!(poll(&mut wait, &wakers[1]), Released(0));
+    assert_eq!(poll(&mut last, &wakers[2]), Released(0));
+    assert_eq!(wakers.each_ref().map(CountingWaker::wakes), [0, 1, 1]);
+}
+
+#[test]
+fn one_that_withdrew_is_not_woken() {
+    let (phaser, [mut a, mut b, missing]) = members();
+    let [wa, wb] = [(); 2].map(|()| CountingWaker::new());
+    poll_once(a.wait(), &wa);
+    assert_eq!(b.arrive(), Ok(0));
+    missing.leave();
+    assert_eq!((numbers(&phaser), wa.wakes()), ((0, 2, 1), 0));
+    assert_eq!(poll(&mut a.wait(), &wa), Led(0));
+    assert_eq!(poll(&mut b.wait(), &wb), Released(0));
+    assert_eq!([wa.wakes(), wb.wakes()], [0, 0]);
+}
+
+#[test]
+fn a_wait_that_was_never_polled_was_never_there() {
+    let (phaser, [mut a, mut b]) = members();
+    drop(a.wait());
+    drop(a.wait_leader());
+    assert_eq!(numbers(&phaser), (0, 2, 0));
+    a.arrive().unwrap();
+    drop(a.wait());
+    drop(a.wait_leader());
+    assert_eq!(numbers(&phaser), (0, 2, 1));
+    assert_eq!(poll(&mut b.wait(), Waker::noop()), Led(0));
+    drop(a.wait());
+    assert_eq!(poll(&mut a.wait(), Waker::noop()), Released(0));
+}
+
+#[test]
+fn a_wait_dropped_when_its_phase_is_over_leaves_the_result_to_the_next() {
+    let (phaser, [mut a, mut b]) = members();
+    let [wa, wb] = [(); 2].map(|()| CountingWaker::new());
+    for phase in 0..3 {
+        let mut wait = a.wait();
+        assert_eq!(poll(&mut wait, &wa), Pending);
+        assert_eq!(poll(&mut b.wait(), &wb), Led(phase));
+        drop(wait);
+        assert_eq!(numbers(&phaser), (phase + 1, 2, 0));
+        drop(a.wait());
+        assert_eq!(poll(&mut a.wait(), &wa), Released(phase));
+        assert_eq!(numbers(&phaser), (phase + 1, 2, 0));
+    }
+    assert_eq!([wa.wakes(), wb.wakes()], [3, 0]);
+}
+
+#[test]
+fn a_wait_dropped_when_its_phase_is_complete_leaves_the_lead_to_the_next() {
+    let (phaser, [mut a, mut b, missing]) = members();
+    let [wa, wb] = [(); 2].map(|()| CountingWaker::new());
+    let (mut wait, mut other) = (a.wait(), b.wait());
+    assert_eq!(poll(&mut wait, &wa), Pending);
+    assert_eq!(poll(&mut other, &wb), Pending);
+    missing.leave();
+    drop(wait);
+    assert_eq!(numbers(&phaser), (1, 2, 0));
+    assert_eq!(poll(&mut a.wait(), &wa), Led(0));
+    assert_eq!(poll(&mut other, &wb), Released(0));
+    // The first no longer waits when the phase is released; the other was asked once more to lead.
+    assert_eq!([wa.wakes(), wb.wakes()], [1, 3]);
+}
+
+#[test]
+fn of_those_that_still_wait_another_leads() {
+    let (phaser, [mut a, mut b, missing]) = members();
+    let [wa, wb] = [(); 2].map(|()| CountingWaker::new());
+    let (mut wait, mut other) = (a.wait(), b.wait());
+    assert_eq!(poll(&mut wait, &wa), Pending);
+    assert_eq!(poll(&mut other, &wb), Pending);
+    missing.leave();
+    drop(wait);
+    assert_eq!([wa.wakes(), wb.wakes()], [1, 2]);
+    assert_eq!(poll(&mut other, &wb), Led(0));
+    assert_eq!(poll(&mut a.wait(), &wa), Released(0));
+    assert_eq!(numbers(&phaser), (1, 2, 0));
+}
+
+#[test]
+fn a_dropped_wait_of_one_that_had_arrived_takes_nothing_back() {
+    let (phaser, [mut a, mut b]) = members();
+    a.arrive().unwrap();
+    poll_once(a.wait(), Waker::noop());
+    assert_eq!(numbers(&phaser), (0, 2, 1));
+    assert_eq!(poll(&mut b.wait(), Waker::noop()), Led(0));
+    assert_eq!(poll(&mut a.wait(), Waker::noop()), Released(0));
+}
+
+#[test]
+fn a_forgotten_wait_stays_counted() {
+    let (phaser, [mut a, mut b]) = members();
+    let [forgotten, waker] = [(); 2].map(|()| CountingWaker::new());
+    let mut wait = a.wait();
+    assert_eq!(poll(&mut wait, &forgotten), Pending);
+    mem::forget(wait);
+    assert_eq!(numbers(&phaser), (0, 2, 1));
+    // The next is for the same phase, and takes nothing back, as after `arrive`.
+    poll_once(a.wait(), &waker);
+    assert_eq!(numbers(&phaser), (0, 2, 1));
+    let mut wait = a.wait();
+    assert_eq!(poll(&mut wait, &waker), Pending);
+    assert_eq!(poll(&mut b.wait(), Waker::noop()), Led(0));
+    assert_eq!([forgotten.wakes(), waker.wakes()], [0, 1]);
+    assert_eq!(poll(&mut wait, &waker), Released(0));
+}
+
+#[test]
+fn a_member_whose_wait_was_forgotten_takes_its_arrival_along() {
+    let (phaser, [mut a, mut b, mut c]) = members();
+    let waker = CountingWaker::new();
+    let mut wait = a.wait();
+    assert_eq!(poll(&mut wait, &waker), Pending);
+    mem::forget(wait);
+    a.leave();
+    assert_eq!(numbers(&phaser), (0, 2, 0));
+    b.arrive().unwrap();
+    assert_eq!(poll(&mut c.wait(), Waker::noop()), Led(0));
+    assert_eq!(waker.wakes(), 0);
+}
+
+#[test]
+fn a_member_may_be_forgotten_and_is_missed() {
+    let (phaser, [mut a, b]) = members();
+    mem::forget(b);
+    poll_once(a.wait(), Waker::noop());
+    assert_eq!(numbers(&phaser), (0, 2, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_times_out_may_be_tried_again() {
+    let (phaser, [mut a, mut b]) = members();
+    let late = tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        b.wait().await
+    });
+    let mut tries = 0;
+    let result = loop {
+        match timeout(Duration::from_secs(3), a.wait()).await {
+            Ok(result) => break result.unwrap(),
+            Err(_) => assert_eq!(numbers(&phaser), (0, 2, 0)),
+        }
+        tries += 1;
+    };
+    assert_eq!((tries, result.phase(), result.is_leader()), (3, 0, false));
+    assert!(late.await.unwrap().unwrap().is_leader());
+}
+
+#[tokio::test]
+async fn a_wait_in_select_loses_no_phase() {
+    let (phaser, [mut a, mut b]) = members();
+    let others = tokio::spawn(async move {
+        for phase in 0..100 {
+            for _ in 0..phase % 7 {
+                yield_now().await;
+            }
+            assert_eq!(b.wait().await.unwrap().phase(), phase);
+        }
+    });
+    let mut gave_up = 0;
+    for phase in 0..100 {
+        let result = loop {
+            tokio::select! {
+                biased;
+                result = a.wait() => break result.unwrap(),
+                () = yield_now() => gave_up += 1,
+            }
+        };
+        assert_eq!(result.phase(), phase);
+    }
+    others.await.unwrap();
+    assert!(gave_up > 100);
+    assert_eq!(phaser.phase(), 100);
+}
+
+// Members.
+
+/// What a task does with its member until it is ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Until {
+    NotYetPolled,
+    Idle,
+    Arrived,
+    MidWait,
+    MidWaitForTheLeader,
+    AfterAPhase,
+}
+
+const UNTIL: [Until; 6] = [
+    Until::NotYetPolled,
+    Until::Idle,
+    Until::Arrived,
+    Until::MidWait,
+    Until::MidWaitForTheLeader,
+    Until::AfterAPhase,
+];
+
+async fn go_on(mut member: Participant, until: Until, there: oneshot::Sender<()>) {
+    match until {
+        Until::NotYetPolled => unreachable!("it was polled"),
+        Until::Idle => {}
+        Until::Arrived => _ = member.arrive(),
+        Until::MidWait => {
+            drop(there);
+            _ = member.wait().await;
+            unreachable!("one is missing")
+        }
+        Until::MidWaitForTheLeader => {
+            drop(there);
+            _ = member.wait_leader().await;
+            unreachable!("one is missing")
+        }
+        Until::AfterAPhase => _ = member.wait().await,
+    }
+    drop(there);
+    pending().await
+}
+
+#[tokio::test]
+async fn an_aborted_task_leaves_from_wherever_it_was() {
+    for until in UNTIL {
+        let (phaser, [mut mine, other]) = members();
+        let (there, mut reached) = oneshot::channel();
+        let task = tokio::spawn(go_on(other, until, there));
+        if until == Until::AfterAPhase {
+            assert_eq!(mine.wait().await.unwrap().phase(), 0);
+        }
+        if until != Until::NotYetPolled {
+            assert!((&mut reached).await.is_err());
+        }
+        let phase = phaser.phase();
+        let arrived = matches!(
+            until,
+            Until::Arrived | Until::MidWait | Until::MidWaitForTheLeader
+        );
+        assert_eq!(
+            numbers(&phaser),
+            (phase, 2, usize::from(arrived)),
+            "{until:?}"
+        );
+        task.abort();
+        assert!(task.await.unwrap_err().is_cancelled());
+        assert_eq!(numbers(&phaser), (phase, 1, 0), "{until:?}");
+        assert!(mine.wait().await.unwrap().is_leader());
+    }
+}
+
+#[tokio::test]
+async fn a_task_that_is_aborted_when_only_it_was_missing_releases_the_others() {
+    let phaser = Phaser::new();
+    let missing = phaser.register().unwrap();
+    let mut others = JoinSet::new();
+    for mut member in phaser.register_many(5).unwrap() {
+        others.spawn(async move { member.wait().await });
+    }
+    let task = tokio::spawn(async move {
+        let _missing = missing;
+        pending::<()>().await
+    });
+    while phaser.arrived() < 5 {
+        yield_now().await;
+    }
+    task.abort();
+    let results = others.join_all().await;
+    let leaders = results.iter().filter(|result| result.unwrap().is_leader());
+    assert_eq!(leaders.count(), 1);
+    assert!(results.iter().all(|result| result.unwrap().phase() == 0));
+}
+
+#[test]
+fn a_member_that_panics_leaves_from_wherever_it_was() {
+    let states: [fn(&mut Participant); 4] = [
+        |_| {},
+        |member| _ = member.arrive(),
+        |member| {
+            let mut wait = member.wait();
+            assert_eq!(poll(&mut wait, Waker::noop()), Pending);
+            resume_unwind(Box::new("mid-wait"));
+        },
+        |member| {
+            let mut wait = member.wait();
+            assert_eq!(poll(&mut wait, Waker::noop()), Pending);
+            mem::forget(wait);
+        },
+    ];
+    for state in states {
+        let (phaser, [mut mine, mut other]) = members();
+        let waker = CountingWaker::new();
+        let panic = catch_unwind(AssertUnwindSafe(|| {
+            let mut theirs = phaser.register().unwrap();
+            state(&mut theirs);
+            resume_unwind(Box::new("in its part"));
+        }));
+        assert!(panic.is_err());
+        assert_eq!(numbers(&phaser), (0, 2, 0));
+        let mut wait = mine.wait();
+        assert_eq!(poll(&mut wait, &waker), Pending);
+        assert_eq!(poll(&mut other.wait(), Waker::noop()), Led(0));
+        assert_eq!(poll(&mut wait, &waker), Released(0));
+        assert_eq!(waker.wakes(), 1);
+        assert!(!phaser.is_closed());
+    }
+}
+
+#[test]
+fn a_panic_of_the_only_one_missing_completes_the_phase() {
+    let (phaser, [mut mine, missing]) = members();
+    let waker = CountingWaker::new();
+    let mut wait = mine.wait();
+    assert_eq!(poll(&mut wait, &waker), Pending);
+    let panic = catch_unwind(AssertUnwindSafe(|| {
+        let _missing = missing;
+        resume_unwind(Box::new("in its part"));
+    }));
+    assert!(panic.is_err());
+    assert_eq!((numbers(&phaser), waker.wakes()), ((1, 1, 0), 1));
+    assert_eq!(poll(&mut wait, &waker), Led(0));
+}
+
+#[cfg(feature = "std")]
+#[test]
+fn a_panic_closes_a_phaser_that_wants_it_and_nothing_else_does() {
+    let phaser = Phaser::new().close_on_panic();
+    let [mut mine, missing, leaves] = [(); 3].map(|()| phaser.register().unwrap());
+    let waker = CountingWaker::new();
+    let mut wait = mine.wait();
+    assert_eq!(poll(&mut wait, &waker), Pending);
+    leaves.leave();
+    assert!(!phaser.is_closed());
+    let panic = catch_unwind(AssertUnwindSafe(|| {
+        let _missing = missing;
+        resume_unwind(Box::new("in its part"));
+    }));
+    assert!(panic.is_err());
+    assert!(phaser.is_closed());
+    assert_eq!((numbers(&phaser), waker.wakes()), ((0, 1, 1), 1));
+    assert_eq!(poll(&mut wait, &waker), Refused);
+    drop(wait);
+    assert_eq!(mine.arrive(), Err(Closed));
+}
+
+#[cfg(feature = "std")]
+#[test]
+fn a_panic_elsewhere_closes_nothing() {
+    let phaser = Phaser::new().close_on_panic();
+    let [mut mine, other] = [(); 2].map(|()| phaser.register().unwrap());
+    let panic = catch_unwind(AssertUnwindSafe(|| {
+        poll_once(mine.wait(), Waker::noop());
+        resume_unwind(Box::new("while the members are elsewhere"));
+    }));
+    assert!(panic.is_err());
+    assert!(!phaser.is_closed());
+    other.leave();
+    assert_eq!(poll(&mut mine.wait(), Waker::noop()), Led(0));
+}

@@ -1,0 +1,13 @@
+//! `Phaser`: each documented statement about it.
+
+#[cfg(feature = "std")]
+mod blocking;
+mod cancellation;
+mod close;
+mod leader;
+mod observer;
+mod participants;
+mod reference_model;
+#[path = "../support/mod.rs"]
+mod support;
+mod wakers;
