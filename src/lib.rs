@@ -1,7 +1,7 @@
 //! A cancel-safe, lock-free, runtime-agnostic async barrier.
 // `cargo test --doc` also asks packages that have `doctest = false`. The examples are not for the
 // models', so these have nothing below this line.
-#![cfg(not(all(doctest, any(loom, shuttle))))]
+#![cfg(not(all(doctest, any(atomic_barrier_loom, atomic_barrier_shuttle))))]
 //!
 //! [`Barrier`] lets `n` tasks meet: the last to arrive leads, all go on, and the barrier is ready
 //! for the next round. It is used like `tokio::sync::Barrier`, on any runtime, and differs in what
@@ -94,7 +94,11 @@
 //! - [`docs::tokio_console`]: how to see barriers, and who waits at them, in tokio-console.
 //! - [`docs::scaling_out`]: how tasks of several processes can meet, and when they should.
 #![no_std]
-#![cfg_attr(docsrs, feature(doc_cfg), doc(auto_cfg(hide(loom, doc, doctest))))]
+#![cfg_attr(
+    docsrs,
+    feature(doc_cfg),
+    doc(auto_cfg(hide(atomic_barrier_loom, doc, doctest)))
+)]
 #![cfg_attr(
     not(feature = "std"),
     allow(
@@ -110,7 +114,7 @@
 )]
 
 extern crate alloc;
-#[cfg(any(feature = "std", loom))]
+#[cfg(any(feature = "std", atomic_barrier_loom))]
 extern crate std;
 
 #[cfg(not(any(target_has_atomic = "64", feature = "portable-atomic")))]
@@ -141,7 +145,7 @@ pub use phaser::{
     Closed, Observation, Participant, Phaser, PhaserLeader, PhaserWait, PhaserWaitLeader,
     PhaserWaitResult, RegisterError,
 };
-#[cfg(loom)]
+#[cfg(atomic_barrier_loom)]
 #[doc(hidden)]
 pub use sync::weak::{fail_weak_cas_after, weak_cas_has_failed};
 

@@ -8,7 +8,7 @@ use crate::sync::{AtomicPtr, Ordering, const_fn};
 
 /// The number of elements in the first segment, a power of two. Four under loom, so that models
 /// reach the second.
-const FIRST: usize = if cfg!(loom) { 4 } else { 8 };
+const FIRST: usize = if cfg!(atomic_barrier_loom) { 4 } else { 8 };
 
 /// Enough for 2^32 elements.
 const SEGMENTS: usize = 33 - FIRST.ilog2() as usize;
@@ -32,9 +32,9 @@ impl<T: Default + Send + Sync> Segments<T> {
     const_fn! {
         /// No segment, no allocation.
         pub(crate) const fn new() -> Self {
-            #[cfg(not(loom))]
+            #[cfg(not(atomic_barrier_loom))]
             let segments = [const { AtomicPtr::new(ptr::null_mut()) }; SEGMENTS];
-            #[cfg(loom)]
+            #[cfg(atomic_barrier_loom)]
             let segments = core::array::from_fn(|_| AtomicPtr::new(ptr::null_mut()));
             Self { segments }
         }

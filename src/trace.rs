@@ -4,9 +4,15 @@
 //! The names, targets and fields are those that tokio gives to its own types and that the console
 //! reads. A barrier is a *resource*; a wait is an *async op* of it, whose polls are told one by one.
 
-#[cfg(not(all(feature = "tracing", not(any(loom, shuttle)))))]
+#[cfg(not(all(
+    feature = "tracing",
+    not(any(atomic_barrier_loom, atomic_barrier_shuttle))
+)))]
 pub(crate) use self::silent::{AsyncOp, Resource};
-#[cfg(all(feature = "tracing", not(any(loom, shuttle))))]
+#[cfg(all(
+    feature = "tracing",
+    not(any(atomic_barrier_loom, atomic_barrier_shuttle))
+))]
 pub(crate) use self::told::{AsyncOp, Resource};
 
 /// What is shown of a barrier, all of it from one look at its word.
@@ -17,7 +23,10 @@ pub(crate) struct Numbers {
     pub(crate) generation: u64,
 }
 
-#[cfg(all(feature = "tracing", not(any(loom, shuttle))))]
+#[cfg(all(
+    feature = "tracing",
+    not(any(atomic_barrier_loom, atomic_barrier_shuttle))
+))]
 mod told {
     use alloc::boxed::Box;
     use core::{
@@ -260,7 +269,10 @@ mod told {
     }
 }
 
-#[cfg(not(all(feature = "tracing", not(any(loom, shuttle)))))]
+#[cfg(not(all(
+    feature = "tracing",
+    not(any(atomic_barrier_loom, atomic_barrier_shuttle))
+)))]
 mod silent {
     use core::task::Poll;
 

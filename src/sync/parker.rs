@@ -2,12 +2,12 @@
 
 use std::time::Instant;
 
-#[cfg(loom)]
+#[cfg(atomic_barrier_loom)]
 use loom::{
     sync::{Arc, Condvar, Mutex},
     thread,
 };
-#[cfg(shuttle)]
+#[cfg(atomic_barrier_shuttle)]
 use shuttle::{
     sync::{Arc, Condvar, Mutex},
     thread,
