@@ -1,26 +1,34 @@
-//! [`Barrier`], its futures, and what they bring.
+//! A barrier for a fixed number of parties, its futures, and what they bring.
 
+mod arrival;
 #[cfg(feature = "std")]
 mod blocking;
 mod leader;
+mod party;
+mod wait;
 mod waiter;
 
 use alloc::sync::Arc;
 use core::{
     fmt,
-    future::Future,
     panic::{RefUnwindSafe, UnwindSafe},
-    pin::Pin,
-    task::{Context, Poll},
 };
+#[cfg(feature = "std")]
+use {self::party::Withdrawing, core::time::Duration, std::time::Instant};
 
-pub use self::leader::{Leader, WaitLeader};
-use self::waiter::{Lead, Waiter};
+#[cfg(feature = "std")]
+pub use self::blocking::WaitTimeoutError;
+use self::party::Party;
+pub use self::{
+    arrival::Arrival,
+    leader::{Leader, WaitLeader},
+    wait::{OwnedWait, Wait},
+};
 use crate::{
     slab::Slab,
     state::State,
     sync::const_fn,
-    trace::{AsyncOp, Numbers, Resource},
+    trace::{Numbers, Resource},
 };
 
 /// A meeting point for `n` tasks, usable over and over again.
@@ -166,11 +174,7 @@ impl Barrier {
     /// through the poll that called it, the leader's or that of a waiter that helps it, once that has
     /// nobody left to wake.
     pub fn wait(&self) -> Wait<'_> {
-        Wait {
-            barrier: self,
-            waiter: Waiter::new(),
-            op: AsyncOp::new(),
-        }
+        Wait(Party::new(self))
     }
 
     /// Waits like [`wait`](Self::wait), with a future that owns its barrier and is `'static`.
@@ -194,11 +198,66 @@ impl Barrier {
     ///
     /// As for [`wait`](Self::wait).
     pub fn wait_owned(self: Arc<Self>) -> OwnedWait {
-        OwnedWait {
-            barrier: self,
-            waiter: Waiter::new(),
-            op: AsyncOp::new(),
-        }
+        OwnedWait(Party::new(self))
+    }
+
+    /// Waits until `n` parties have arrived, and makes the last of them a [`Leader`] while all the
+    /// others stay blocked.
+    ///
+    /// The last arrival is ready at once with `Some(Leader)`. The others get `None` when that
+    /// `Leader` is [released](Leader::release) or dropped. This is one crossing where `wait`, the
+    /// leader acts, `wait` again would be two. It mixes with every other way to wait: whoever comes
+    /// last, by whatever way, decides whether the release is held.
+    ///
+    /// While the release is held the generation is complete: nobody withdraws from it. It is not
+    /// counted by [`generation`](Self::generation) yet, and [`arrived`](Self::arrived) is `n`.
+    /// Newcomers arrive in the next generation, which cannot complete before the release: so there
+    /// is never more than one `Leader` of a barrier.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let barrier = atomic_barrier::Barrier::new(3);
+    /// let config = AtomicU32::new(1);
+    /// let task = async || {
+    ///     if let Some(leader) = barrier.wait_leader().await {
+    ///         // All three are here and only this one runs, over awaits as well.
+    ///         tokio::task::yield_now().await;
+    ///         config.store(2, Relaxed);
+    ///         leader.release();
+    ///     }
+    ///     config.load(Relaxed)
+    /// };
+    /// assert_eq!(tokio::join!(task(), task(), task()), (2, 2, 2));
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// This method is cancel safe as [`wait`](Self::wait) is. Note that a wait which is dropped while
+    /// the release is held counts, and leaves its task free to go on while the leader is at work. A task
+    /// that gives up on a deadline and must not do that waits until [`generation`](Self::generation)
+    /// has grown, or uses no deadline once all have come ([`arrived`](Self::arrived) is `n`).
+    ///
+    /// A leader whose task is cancelled or
+    /// panics drops its `Leader`, which releases the others. One that leaks it with
+    /// [`mem::forget`](core::mem::forget) keeps them for ever.
+    ///
+    /// # Panics
+    ///
+    /// As for [`wait`](Self::wait), except that a panic out of a `Waker::wake` leaves through the
+    /// release.
+    ///
+    /// # Memory ordering
+    ///
+    /// What the leader does before the release *happens before* all that the others do once their
+    /// wait is ready.
+    pub fn wait_leader(&self) -> WaitLeader<'_> {
+        WaitLeader(Party::new(self))
     }
 
     /// Arrives now and for good; the future that is returned can be awaited now, later or never.
@@ -238,14 +297,80 @@ impl Barrier {
     /// As for [`wait`](Self::wait), except that a panicking `Waker::clone` leaves the arrival
     /// counted. A panic out of the `Waker::wake` of one of the others may leave through this call.
     pub fn arrive(&self) -> Arrival<'_> {
-        let mut waiter = Waiter::new();
-        let mut op = AsyncOp::new();
-        self.step(&mut op, "Barrier::arrive", || waiter.arrive(self));
-        Arrival {
-            barrier: self,
-            waiter,
-            op,
-        }
+        let mut party = Party::new(self);
+        party.arrive("Barrier::arrive");
+        Arrival(party)
+    }
+
+    /// Blocks this thread until `n` parties have arrived, of which it is one.
+    ///
+    /// Threads and tasks meet in the same generation. The thread spins for a few microseconds, in
+    /// which most rendezvous of threads that run end, and then sleeps. Not for use inside a task:
+    /// it blocks the thread that others may need in order to arrive.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::thread;
+    /// use atomic_barrier::Barrier;
+    ///
+    /// let barrier = Barrier::new(2);
+    /// thread::scope(|scope| {
+    ///     let other = scope.spawn(|| barrier.wait_blocking());
+    ///     let mine = barrier.wait_blocking();
+    ///     assert!(mine.is_leader() != other.join().unwrap().is_leader());
+    /// });
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// A panic out of a `Waker::wake` leaves through the call that made it, the leader's or that of a
+    /// waiter that helps it, once that has nobody left to wake.
+    #[cfg(feature = "std")]
+    pub fn wait_blocking(&self) -> BarrierWaitResult {
+        self.block(None).expect("no deadline to miss")
+    }
+
+    /// Blocks this thread like [`wait_blocking`](Self::wait_blocking), for at most `timeout`.
+    ///
+    /// A `timeout` too long for the clock to add to the present time never ends.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use atomic_barrier::Barrier;
+    ///
+    /// let barrier = Barrier::new(2);
+    /// let result = barrier.wait_blocking_timeout(Duration::from_millis(1));
+    /// assert!(result.is_err());
+    /// assert_eq!(barrier.arrived(), 0);
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`WaitTimeoutError`] if the generation was not complete in time. The arrival is then taken
+    /// back, as that of a dropped [`Wait`] is. If the generation is complete but its
+    /// [`Leader`] still holds the release, nothing can be taken back, and the call
+    /// goes on until the release, however late.
+    ///
+    /// # Panics
+    ///
+    /// As for [`wait_blocking`](Self::wait_blocking).
+    #[cfg(feature = "std")]
+    pub fn wait_blocking_timeout(
+        &self,
+        timeout: Duration,
+    ) -> Result<BarrierWaitResult, WaitTimeoutError> {
+        self.block(Instant::now().checked_add(timeout))
+    }
+
+    #[cfg(feature = "std")]
+    fn block(&self, deadline: Option<Instant>) -> Result<BarrierWaitResult, WaitTimeoutError> {
+        const SOURCE: &str = "Barrier::wait_blocking";
+        let mut party = Withdrawing::new(self);
+        party.arrive(SOURCE);
+        party.block(deadline, |party, waker| party.poll_wait(SOURCE, waker))
     }
 
     /// The number of parties that make a generation: what [`new`](Self::new) was given, at least 1.
@@ -303,23 +428,6 @@ impl Barrier {
             generation: self.state.generation_of(word),
         }
     }
-
-    /// Takes a step of a wait, and tells of it.
-    #[inline]
-    fn step<T>(&self, op: &mut AsyncOp, source: &'static str, step: impl FnOnce() -> T) -> T {
-        op.step(source, &self.resource, || self.numbers(), step)
-    }
-
-    /// Polls a wait, and tells of it.
-    #[inline]
-    fn poll<T>(
-        &self,
-        op: &mut AsyncOp,
-        source: &'static str,
-        poll: impl FnOnce() -> Poll<T>,
-    ) -> Poll<T> {
-        op.poll(source, &self.resource, || self.numbers(), poll)
-    }
 }
 
 impl fmt::Debug for Barrier {
@@ -330,152 +438,6 @@ impl fmt::Debug for Barrier {
             .field("arrived", &numbers.arrived)
             .field("generation", &numbers.generation)
             .finish()
-    }
-}
-
-/// The future of [`Barrier::wait`]. Dropping it takes its arrival back, unless its generation is
-/// complete.
-///
-/// # Examples
-///
-/// It can be awaited by reference, which keeps its arrival over several attempts:
-///
-/// ```
-/// use std::time::Duration;
-/// use atomic_barrier::{Barrier, Wait};
-/// use tokio::time::timeout;
-///
-/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
-/// # async fn main() {
-/// let barrier = Barrier::new(2);
-/// let mut wait: Wait<'_> = barrier.wait();
-/// assert!(timeout(Duration::from_secs(1), &mut wait).await.is_err());
-/// assert_eq!(barrier.arrived(), 1);
-/// drop(wait);
-/// assert_eq!(barrier.arrived(), 0);
-/// # }
-/// ```
-#[derive(Debug)]
-#[must_use = "a wait arrives when it is first polled, and is taken back when it is dropped"]
-pub struct Wait<'a> {
-    barrier: &'a Barrier,
-    waiter: Waiter,
-    op: AsyncOp,
-}
-
-impl Future for Wait<'_> {
-    type Output = BarrierWaitResult;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<BarrierWaitResult> {
-        let this = &mut *self;
-        this.barrier.poll(&mut this.op, "Barrier::wait", || {
-            this.waiter
-                .poll_or_withdraw(this.barrier, cx.waker(), Lead::Release)
-        })
-    }
-}
-
-impl Drop for Wait<'_> {
-    fn drop(&mut self) {
-        self.waiter.withdraw(self.barrier);
-    }
-}
-
-/// The future of [`Barrier::wait_owned`]. Dropping it takes its arrival back, unless its generation
-/// is complete.
-///
-/// # Examples
-///
-/// It borrows nothing, so a struct can keep it:
-///
-/// ```
-/// use std::sync::Arc;
-/// use atomic_barrier::{Barrier, OwnedWait};
-///
-/// struct Member {
-///     name: &'static str,
-///     all_here: OwnedWait,
-/// }
-///
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() {
-/// let barrier = Arc::new(Barrier::new(2));
-/// let members = ["ann", "bob"].map(|name| Member {
-///     name,
-///     all_here: barrier.clone().wait_owned(),
-/// });
-/// let [ann, bob] = members.map(|member| async move {
-///     let result = member.all_here.await;
-///     (member.name, result.is_leader())
-/// });
-/// assert_eq!(tokio::join!(ann, bob), (("ann", false), ("bob", true)));
-/// # }
-/// ```
-#[derive(Debug)]
-#[must_use = "a wait arrives when it is first polled, and is taken back when it is dropped"]
-pub struct OwnedWait {
-    barrier: Arc<Barrier>,
-    waiter: Waiter,
-    op: AsyncOp,
-}
-
-impl Future for OwnedWait {
-    type Output = BarrierWaitResult;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<BarrierWaitResult> {
-        let this = self.get_mut();
-        this.barrier.poll(&mut this.op, "Barrier::wait_owned", || {
-            this.waiter
-                .poll_or_withdraw(&this.barrier, cx.waker(), Lead::Release)
-        })
-    }
-}
-
-impl Drop for OwnedWait {
-    fn drop(&mut self) {
-        self.waiter.withdraw(&self.barrier);
-    }
-}
-
-/// An arrival made by [`Barrier::arrive`], and the future of its generation's end.
-///
-/// # Examples
-///
-/// Dropping it, where nobody waits for the end, leaves the arrival counted:
-///
-/// ```
-/// use atomic_barrier::{Arrival, Barrier};
-///
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() {
-/// let barrier = Barrier::new(2);
-/// let arrival: Arrival<'_> = barrier.arrive();
-/// drop(arrival);
-/// assert!(barrier.wait().await.is_leader());
-/// # }
-/// ```
-#[derive(Debug)]
-#[must_use = "the arrival counts, but nothing is known about the others until it is awaited"]
-pub struct Arrival<'a> {
-    barrier: &'a Barrier,
-    waiter: Waiter,
-    op: AsyncOp,
-}
-
-impl Future for Arrival<'_> {
-    type Output = BarrierWaitResult;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<BarrierWaitResult> {
-        let this = &mut *self;
-        this.barrier.poll(&mut this.op, "Barrier::arrive", || {
-            this.waiter.poll(this.barrier, cx.waker(), Lead::Release)
-        })
-    }
-}
-
-impl Drop for Arrival<'_> {
-    fn drop(&mut self) {
-        self.waiter.leave_slot(self.barrier);
     }
 }
 

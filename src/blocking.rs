@@ -3,8 +3,6 @@
 use alloc::{sync::Arc, task::Wake};
 use core::{
     cell::Cell,
-    error::Error,
-    fmt,
     task::{Poll, Waker},
 };
 use std::time::Instant;
@@ -24,11 +22,8 @@ pub(crate) trait Block {
     fn give_up(&mut self) -> bool;
 }
 
-/// Blocks this thread until `wait` is ready, or has been given up because of the deadline.
-pub(crate) fn block<W: Block>(
-    mut wait: W,
-    mut deadline: Option<Instant>,
-) -> Result<W::Output, WaitTimeoutError> {
+/// Blocks this thread until `wait` is ready. Returns nothing if it was given up at the deadline.
+pub(crate) fn block<W: Block>(mut wait: W, mut deadline: Option<Instant>) -> Option<W::Output> {
     let backoff = Backoff::new();
     while wait.is_held_up() && !backoff.is_completed() {
         backoff.snooze();
@@ -37,46 +32,20 @@ pub(crate) fn block<W: Block>(
     let bed = Bed::take();
     let result = loop {
         if let Poll::Ready(result) = wait.poll(&bed.waker) {
-            break Ok(result);
+            break Some(result);
         }
         match deadline {
             None => bed.parker.park(),
             Some(at) if Instant::now() < at => {
                 bed.parker.park_deadline(at);
             }
-            Some(_) if wait.give_up() => break Err(WaitTimeoutError),
+            Some(_) if wait.give_up() => break None,
             Some(_) => deadline = None,
         }
     };
     bed.put_back();
     result
 }
-
-/// The generation was not complete in time; from [`Barrier::wait_blocking_timeout`](crate::Barrier::wait_blocking_timeout).
-///
-/// # Examples
-///
-/// ```
-/// use std::{error::Error, time::Duration};
-/// use atomic_barrier::Barrier;
-///
-/// fn meet(barrier: &Barrier) -> Result<u64, Box<dyn Error>> {
-///     Ok(barrier.wait_blocking_timeout(Duration::from_millis(1))?.generation())
-/// }
-///
-/// let error = meet(&Barrier::new(2)).unwrap_err();
-/// assert_eq!(error.to_string(), "timed out waiting for the other parties of a barrier");
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WaitTimeoutError;
-
-impl fmt::Display for WaitTimeoutError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("timed out waiting for the other parties of a barrier")
-    }
-}
-
-impl Error for WaitTimeoutError {}
 
 /// What a thread sleeps in, and what wakes it. One a thread, made when first needed.
 struct Bed {

@@ -39,10 +39,10 @@
 //! |---|---|---|---|---|
 //! | [`wait`](Barrier::wait) | a task | at the first poll | [`BarrierWaitResult`] | takes its arrival back |
 //! | [`wait_owned`](Barrier::wait_owned) | a task that must be `'static` | at the first poll | [`BarrierWaitResult`] | takes its arrival back |
-//! | [`wait_leader`](Barrier::wait_leader) | a task that, if it comes last, acts while the others stay blocked | at the first poll | the [`Leader`], or `None` | takes its arrival back; the `Leader` releases |
+//! | [`wait_leader`](Barrier::wait_leader) | a task that, if it comes last, acts while the others stay blocked | at the first poll | the [`Leader`](barrier::Leader), or `None` | takes its arrival back; the `Leader` releases |
 //! | [`arrive`](Barrier::arrive) | a task that has work to do between arriving and waiting | in the call | [`BarrierWaitResult`] | stays counted |
 //! | [`wait_blocking`](Barrier::wait_blocking) | a thread | in the call | [`BarrierWaitResult`] | |
-//! | [`wait_blocking_timeout`](Barrier::wait_blocking_timeout) | a thread with a deadline | in the call | the same, or [`WaitTimeoutError`] | takes its arrival back when that has passed |
+//! | [`wait_blocking_timeout`](Barrier::wait_blocking_timeout) | a thread with a deadline | in the call | the same, or [`WaitTimeoutError`](barrier::WaitTimeoutError) | takes its arrival back when that has passed |
 //!
 //! # What happens on cancellation
 //!
@@ -120,7 +120,7 @@ extern crate std;
 #[cfg(not(any(target_has_atomic = "64", feature = "portable-atomic")))]
 compile_error!("this target has no 64-bit atomics: switch the feature `portable-atomic` on");
 
-mod barrier;
+pub mod barrier;
 #[cfg(feature = "std")]
 mod blocking;
 #[expect(unsafe_code, reason = "wakers that are kept from phase to phase")]
@@ -136,9 +136,8 @@ mod sync;
 mod trace;
 mod wake;
 
-pub use barrier::{Arrival, Barrier, BarrierWaitResult, Leader, OwnedWait, Wait, WaitLeader};
-#[cfg(feature = "std")]
-pub use blocking::WaitTimeoutError;
+#[doc(inline)]
+pub use barrier::{Barrier, BarrierWaitResult};
 #[cfg(feature = "std")]
 pub use phaser::PhaserWaitError;
 pub use phaser::{

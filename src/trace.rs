@@ -231,7 +231,7 @@ mod told {
             step: impl FnOnce() -> T,
         ) -> T {
             // The console takes what encloses a span from where it is opened.
-            let _in_resource = resource.enter();
+            let in_resource = resource.enter();
             let Spans { op, poll } = &**self.0.get_or_insert_with(|| {
                 let op = trace_span!(
                     target: "atomic_barrier",
@@ -247,9 +247,12 @@ mod told {
                 );
                 Box::new(Spans { op, poll })
             });
-            let _in_op = op.enter();
-            let _in_poll = poll.enter();
-            step()
+            let in_op = op.enter();
+            let in_poll = poll.enter();
+            let result = step();
+            // Here, so that the result is dropped if the subscriber panics.
+            drop((in_poll, in_op, in_resource));
+            result
         }
     }
 

@@ -3,23 +3,26 @@
 
 mod support;
 
-use core::{fmt, fmt::Write, mem, panic::AssertUnwindSafe, task::Waker, time::Duration};
+use core::{
+    fmt, fmt::Write, future::Future, mem, panic::AssertUnwindSafe, pin::Pin, task::Waker,
+    time::Duration,
+};
 use std::{
     panic::{catch_unwind, resume_unwind},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicI32, Ordering::Relaxed},
         mpsc,
     },
     thread,
 };
 
-use atomic_barrier::{Barrier, WaitTimeoutError};
+use atomic_barrier::Barrier;
 use tracing::{
     Event, Metadata, Subscriber,
     field::{Field, Visit},
     level_filters::LevelFilter,
-    span::{Attributes, Id},
+    span::{Attributes, Id, Record},
     subscriber::{DefaultGuard, set_default},
 };
 use tracing_subscriber::{
@@ -338,7 +341,7 @@ fn a_thread_that_waits_is_told_as_a_task_is() {
     let _listening = transcript.listen();
     let (barrier, line) = (Barrier::new(2), line!());
     let timed_out = barrier.wait_blocking_timeout(Duration::ZERO);
-    assert_eq!(timed_out, Err(WaitTimeoutError));
+    assert!(timed_out.is_err());
     let told = [
         opened(line, 2, 0, 0),
         begun(BLOCKING),
@@ -518,6 +521,76 @@ fn a_subscriber_that_panics_keeps_nobody_waiting() {
     assert_eq!(poll(&mut a, &wakers[0]), Released(0));
     assert_eq!(poll(&mut b, &wakers[1]), Released(0));
     assert_eq!(wakers.each_ref().map(CountingWaker::held), [0, 0]);
+}
+
+#[test]
+fn a_subscriber_that_panics_anywhere_leaves_no_release_held() {
+    /// Panics in one of its calls: when the countdown, which is off at -1, comes to 0.
+    struct Panics(Arc<AtomicI32>);
+
+    impl Panics {
+        fn call(&self) {
+            let left = self.0.load(Relaxed);
+            self.0.store((left - 1).max(-1), Relaxed);
+            if left == 0 {
+                resume_unwind(Box::new("a subscriber's panic"));
+            }
+        }
+    }
+
+    impl Subscriber for Panics {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            self.call();
+            Id::from_u64(1)
+        }
+        fn event(&self, _: &Event<'_>) {
+            self.call();
+        }
+        fn enter(&self, _: &Id) {
+            self.call();
+        }
+        fn exit(&self, _: &Id) {
+            self.call();
+        }
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+    }
+
+    let countdown = Arc::new(AtomicI32::new(-1));
+    let _listening = set_default(Panics(countdown.clone()));
+    let mut held_at = 0;
+    for calls in 0.. {
+        let barrier = Barrier::new(2);
+        let mut other = barrier.wait();
+        assert_eq!(poll(&mut other, Waker::noop()), Pending);
+
+        let mut wait = barrier.wait_leader();
+        countdown.store(calls, Relaxed);
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            Pin::new(&mut wait)
+                .poll(&mut core::task::Context::from_waker(Waker::noop()))
+                .is_ready()
+        }));
+        let panicked = countdown.swap(-1, Relaxed) < 0;
+        drop(wait);
+        if barrier.generation() == 0 {
+            assert!(polled.is_err());
+            // It was withdrawn, or has not come.
+            assert_eq!(barrier.arrived(), 1);
+            assert_eq!(poll(&mut barrier.wait(), Waker::noop()), Led(0));
+        } else {
+            held_at += 1;
+        }
+        assert_eq!(poll(&mut other, Waker::noop()), Released(0));
+        if !panicked {
+            assert!(polled.is_ok());
+            break;
+        }
+    }
+    assert!(held_at > 4, "{held_at} panics after the release was held");
 }
 
 #[test]

@@ -1,81 +1,14 @@
-//! One crossing in which the leader acts while the others stay blocked.
+//! The futures and the guards of a leader that acts while all others of its generation stay blocked.
 
 use core::{
+    fmt,
     future::Future,
+    ops::Deref,
     pin::Pin,
     task::{Context, Poll},
 };
 
-use super::{
-    Barrier,
-    waiter::{Lead, Waiter},
-};
-use crate::trace::AsyncOp;
-
-impl Barrier {
-    /// Waits until `n` parties have arrived, and makes the last of them a [`Leader`] while all the
-    /// others stay blocked.
-    ///
-    /// The last arrival is ready at once with `Some(Leader)`. The others get `None` when that
-    /// `Leader` is [released](Leader::release) or dropped. This is one crossing where `wait`, the
-    /// leader acts, `wait` again would be two. It mixes with every other way to wait: whoever comes
-    /// last, by whatever way, decides whether the release is held.
-    ///
-    /// While the release is held the generation is complete: nobody withdraws from it. It is not
-    /// counted by [`generation`](Self::generation) yet, and [`arrived`](Self::arrived) is `n`.
-    /// Newcomers arrive in the next generation, which cannot complete before the release: so there
-    /// is never more than one `Leader` of a barrier.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-    ///
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() {
-    /// let barrier = atomic_barrier::Barrier::new(3);
-    /// let config = AtomicU32::new(1);
-    /// let task = async || {
-    ///     if let Some(leader) = barrier.wait_leader().await {
-    ///         // All three are here and only this one runs, over awaits as well.
-    ///         tokio::task::yield_now().await;
-    ///         config.store(2, Relaxed);
-    ///         leader.release();
-    ///     }
-    ///     config.load(Relaxed)
-    /// };
-    /// assert_eq!(tokio::join!(task(), task(), task()), (2, 2, 2));
-    /// # }
-    /// ```
-    ///
-    /// # Cancel safety
-    ///
-    /// This method is cancel safe as [`wait`](Self::wait) is. Note that a wait which is dropped while
-    /// the release is held counts, and leaves its task free to go on while the leader is at work. A task
-    /// that gives up on a deadline and must not do that waits until [`generation`](Self::generation)
-    /// has grown, or uses no deadline once all have come ([`arrived`](Self::arrived) is `n`).
-    ///
-    /// A leader whose task is cancelled or
-    /// panics drops its `Leader`, which releases the others. One that leaks it with
-    /// [`mem::forget`](core::mem::forget) keeps them for ever.
-    ///
-    /// # Panics
-    ///
-    /// As for [`wait`](Self::wait), except that a panic out of a `Waker::wake` leaves through the
-    /// release.
-    ///
-    /// # Memory ordering
-    ///
-    /// What the leader does before the release *happens before* all that the others do once their
-    /// wait is ready.
-    pub fn wait_leader(&self) -> WaitLeader<'_> {
-        WaitLeader {
-            barrier: self,
-            waiter: Waiter::new(),
-            op: AsyncOp::new(),
-        }
-    }
-}
+use super::{Barrier, party::Withdrawing};
 
 /// The future of [`Barrier::wait_leader`]. Dropping it takes its arrival back, unless its
 /// generation is complete.
@@ -83,7 +16,7 @@ impl Barrier {
 /// # Examples
 ///
 /// ```
-/// use atomic_barrier::{Barrier, WaitLeader};
+/// use atomic_barrier::{Barrier, barrier::WaitLeader};
 /// use futures::poll;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
@@ -98,35 +31,21 @@ impl Barrier {
 /// assert!(first.await.is_none());
 /// # }
 /// ```
-#[derive(Debug)]
 #[must_use = "a wait arrives when it is first polled, and is taken back when it is dropped"]
-pub struct WaitLeader<'a> {
-    barrier: &'a Barrier,
-    waiter: Waiter,
-    op: AsyncOp,
-}
+pub struct WaitLeader<'a>(pub(super) Withdrawing<&'a Barrier>);
 
 impl<'a> Future for WaitLeader<'a> {
     type Output = Option<Leader<'a>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        let poll = this.barrier.poll(&mut this.op, "Barrier::wait_leader", || {
-            this.waiter
-                .poll_or_withdraw(this.barrier, cx.waker(), Lead::Hold)
-        });
-        poll.map(|result| {
-            result.is_leader().then(|| Leader {
-                barrier: this.barrier,
-                generation: result.generation(),
-            })
-        })
+        let poll = self.0.poll_leader("Barrier::wait_leader", cx.waker());
+        poll.map(|leader| leader.map(Leader))
     }
 }
 
-impl Drop for WaitLeader<'_> {
-    fn drop(&mut self) {
-        self.waiter.withdraw(self.barrier);
+impl fmt::Debug for WaitLeader<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.debug("WaitLeader", f).finish_non_exhaustive()
     }
 }
 
@@ -156,12 +75,8 @@ impl Drop for WaitLeader<'_> {
 /// assert!(leader.is_err());
 /// # }
 /// ```
-#[derive(Debug)]
 #[must_use = "dropping the leader releases the others"]
-pub struct Leader<'a> {
-    barrier: &'a Barrier,
-    generation: u64,
-}
+pub struct Leader<'a>(pub(super) HeldRelease<&'a Barrier>);
 
 impl Leader<'_> {
     /// The number, from 0, of the generation that this leader completed.
@@ -178,7 +93,7 @@ impl Leader<'_> {
     /// ```
     #[must_use]
     pub fn generation(&self) -> u64 {
-        self.generation
+        self.0.generation
     }
 
     /// Releases the others, as dropping does.
@@ -204,11 +119,40 @@ impl Leader<'_> {
     pub fn release(self) {}
 }
 
-impl Drop for Leader<'_> {
+impl fmt::Debug for Leader<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt_as("Leader", f)
+    }
+}
+
+/// The release of a complete generation, made when this is dropped.
+pub(super) struct HeldRelease<B: Deref<Target = Barrier>> {
+    barrier: B,
+    generation: u64,
+}
+
+impl<B: Deref<Target = Barrier>> HeldRelease<B> {
+    /// For the party that completed `generation`, and held its release.
+    pub(super) fn new(barrier: B, generation: u64) -> Self {
+        Self {
+            barrier,
+            generation,
+        }
+    }
+
+    fn fmt_as(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct(name)
+            .field("barrier", &*self.barrier)
+            .field("generation", &self.generation)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<B: Deref<Target = Barrier>> Drop for HeldRelease<B> {
     fn drop(&mut self) {
-        self.barrier.state.release(self.generation);
-        self.barrier.slab.release(self.generation);
-        let barrier = self.barrier;
+        let barrier = &*self.barrier;
+        barrier.state.release(self.generation);
+        barrier.slab.release(self.generation);
         barrier.resource.released(|| barrier.numbers());
     }
 }

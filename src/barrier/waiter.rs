@@ -5,7 +5,7 @@ use core::{
     task::{Poll, Waker},
 };
 
-use super::{Barrier, BarrierWaitResult};
+use super::{Barrier, BarrierWaitResult, leader::HeldRelease};
 use crate::state::{Next, Word};
 
 /// How far one party has come.
@@ -190,7 +190,12 @@ impl Waiter {
                 barrier.slab.release(generation);
                 barrier.resource.released(|| barrier.numbers());
             }
-            Lead::Hold => barrier.resource.arrived(|| barrier.numbers()),
+            Lead::Hold => {
+                // In case a subscriber panics.
+                let release = HeldRelease::new(barrier, generation);
+                barrier.resource.arrived(|| barrier.numbers());
+                mem::forget(release);
+            }
         }
         Ok(ready)
     }

@@ -86,9 +86,9 @@ impl Participant {
             return Err(PhaserWaitError::Closed);
         }
         match block(wait, deadline) {
-            Ok(Ok(result)) => Ok(result),
-            Ok(Err(Closed)) => Err(PhaserWaitError::Closed),
-            Err(_) => Err(PhaserWaitError::TimedOut),
+            Some(Ok(result)) => Ok(result),
+            Some(Err(Closed)) => Err(PhaserWaitError::Closed),
+            None => Err(PhaserWaitError::TimedOut),
         }
     }
 }

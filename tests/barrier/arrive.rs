@@ -8,7 +8,7 @@ use core::{
 };
 use std::thread;
 
-use atomic_barrier::{Barrier, Leader};
+use atomic_barrier::barrier::{Barrier, Leader};
 use futures::{FutureExt, executor::block_on};
 
 use crate::support::{

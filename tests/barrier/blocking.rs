@@ -15,7 +15,7 @@ use std::{
     time::Instant,
 };
 
-use atomic_barrier::{Barrier, BarrierWaitResult, Leader, WaitTimeoutError};
+use atomic_barrier::barrier::{Barrier, BarrierWaitResult, Leader, WaitTimeoutError};
 
 use crate::support::{
     by_hand::{CountingWaker, Outcome::*, poll},
@@ -198,7 +198,7 @@ fn a_timeout_takes_the_arrival_back() {
     for timeout in [0, 1, 20, 0].map(Duration::from_millis) {
         let start = Instant::now();
         let result = barrier.wait_blocking_timeout(timeout);
-        assert_eq!(result, Err(WaitTimeoutError));
+        assert!(result.is_err());
         assert!(start.elapsed() >= timeout);
         assert_eq!(counts(&barrier), (1, 0));
     }
@@ -233,7 +233,7 @@ fn a_thread_that_times_out_counted_or_was_never_there() {
                     assert_eq!(result.generation(), generation);
                     assert_eq!(counts(&barrier), (0, generation + 1));
                 }
-                Err(WaitTimeoutError) => {
+                Err(_) => {
                     assert_eq!(counts(&barrier), (1, generation));
                     drop(barrier.arrive());
                     assert_eq!(counts(&barrier), (0, generation + 1));
@@ -260,7 +260,8 @@ fn a_timeout_too_long_for_the_clock_never_ends() {
 
 #[test]
 fn the_error_says_what_was_waited_for() {
-    let error: Box<dyn Error + Send + Sync> = Box::new(WaitTimeoutError);
+    let error = Barrier::new(2).wait_blocking_timeout(Duration::ZERO);
+    let error: Box<dyn Error + Send + Sync> = error.unwrap_err().into();
     assert_eq!(
         error.to_string(),
         "timed out waiting for the other parties of a barrier"
@@ -283,7 +284,7 @@ fn a_timeout_of_a_complete_generation_waits_for_its_release() {
             let result = loop {
                 match barrier.wait_blocking_timeout(TIMEOUT) {
                     Ok(result) => break result,
-                    Err(WaitTimeoutError) => assert_eq!(barrier.generation(), 0),
+                    Err(_) => assert_eq!(barrier.generation(), 0),
                 }
             };
             assert_eq!(released.load(Ordering::Relaxed), 1);
@@ -316,7 +317,7 @@ fn a_thread_of_the_next_generation_may_time_out_before_the_release() {
     let leader = try_to_lead(&barrier).unwrap();
     let timeout = || {
         let result = barrier.wait_blocking_timeout(Duration::from_millis(1));
-        assert_eq!(result, Err(WaitTimeoutError));
+        assert!(result.is_err());
         assert_eq!(counts(&barrier), (2, 0));
     };
     // Early, and in the queue behind an early one.
@@ -415,7 +416,7 @@ fn a_waker_may_block_in_the_call_of_a_thread_that_helps_its_leader() {
             let thread = blocked.thread().id();
             match blocked.join().unwrap() {
                 Ok(result) => assert!(!result.is_leader()),
-                Err(WaitTimeoutError) => return false,
+                Err(_) => return false,
             }
             for wait in [&mut first, &mut last] {
                 assert_eq!(poll(wait, &meets), Released(0));
@@ -453,7 +454,7 @@ fn a_thread_may_block_while_it_ends() {
         let thread = thread::spawn(move || {
             let block = || {
                 let result = Barrier::new(2).wait_blocking_timeout(Duration::ZERO);
-                assert_eq!(result, Err(WaitTimeoutError));
+                assert!(result.is_err());
             };
             if blocks_before {
                 block();
@@ -462,7 +463,7 @@ fn a_thread_may_block_while_it_ends() {
             block();
         });
         thread.join().unwrap();
-        assert_eq!(receiver.recv().unwrap(), Err(WaitTimeoutError));
+        assert!(receiver.recv().unwrap().is_err());
         assert!(receiver.recv().unwrap().unwrap().is_leader());
     }
 }

@@ -12,7 +12,7 @@ use std::{
     thread,
 };
 
-use atomic_barrier::{Barrier, Leader, WaitLeader};
+use atomic_barrier::barrier::{Barrier, Leader, WaitLeader};
 use tokio::{
     sync::mpsc,
     task::{JoinSet, yield_now},

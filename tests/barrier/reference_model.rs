@@ -10,7 +10,7 @@ use core::{
 };
 use std::{env, sync::Arc};
 
-use atomic_barrier::{Arrival, Barrier, Leader, OwnedWait, Wait, WaitLeader};
+use atomic_barrier::barrier::{Arrival, Barrier, Leader, OwnedWait, Wait, WaitLeader};
 use proptest::{
     collection::vec,
     prelude::*,

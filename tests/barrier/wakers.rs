@@ -9,7 +9,7 @@ use std::{
     task::Wake,
 };
 
-use atomic_barrier::{Barrier, Wait};
+use atomic_barrier::{Barrier, barrier::Wait};
 
 use crate::support::{
     by_hand::{CountingWaker, Outcome, Outcome::*, poll},

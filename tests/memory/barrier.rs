@@ -7,9 +7,9 @@ use std::{
     task::Wake,
 };
 
-use atomic_barrier::{Barrier, Wait};
+use atomic_barrier::{Barrier, barrier::Wait};
 #[cfg(feature = "std")]
-use {atomic_barrier::WaitTimeoutError, core::time::Duration, std::thread};
+use {core::time::Duration, std::thread};
 
 use crate::counting_allocator::{ALLOCATIONS, allocations_in, live_bytes_after};
 use crate::support::{
@@ -143,7 +143,7 @@ fn a_warm_blocking_wait_allocates_nothing() {
     let barrier = Barrier::new(2);
     let time_out = |barrier: &Barrier| {
         let result = barrier.wait_blocking_timeout(Duration::ZERO);
-        assert_eq!(result, Err(WaitTimeoutError));
+        assert!(result.is_err());
     };
     time_out(&barrier);
     let party = || {

@@ -15,7 +15,7 @@ use std::{
     thread,
 };
 
-use atomic_barrier::{Barrier, BarrierWaitResult, Wait};
+use atomic_barrier::{Barrier, BarrierWaitResult, barrier::Wait};
 use futures::{
     future::{join_all, try_join_all},
     poll,

@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::support::{Counter, arrived, assert_clean, explore, explore_bounded, poll, ready, warm};
-use atomic_barrier_over_loom::{Barrier, OwnedWait};
+use atomic_barrier_over_loom::{Barrier, barrier::OwnedWait};
 use loom::thread;
 
 #[test]

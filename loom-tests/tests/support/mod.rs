@@ -19,7 +19,10 @@ use std::{
     task::{Context, Poll, Wake, Waker},
 };
 
-use atomic_barrier_over_loom::{Barrier, BarrierWaitResult, Leader, OwnedWait};
+use atomic_barrier_over_loom::{
+    Barrier, BarrierWaitResult,
+    barrier::{Leader, OwnedWait},
+};
 
 /// Explores every execution of `model`, with no bound on preemptions, and asserts that there were
 /// at least `floor` of them and that they ended in exactly the `outcomes` named.
