@@ -63,9 +63,11 @@ struct Options {
 /// What callgrind counts.
 fn run<B: Peer>(generations: u64) {
     let barrier = B::new(PARTIES as usize);
+    let waker = manual::waker();
+    let cx = &mut std::task::Context::from_waker(&waker);
     let mut waits: Vec<_> = (0..PARTIES).map(|_| Box::pin(barrier.wait())).collect();
     for _ in 0..generations {
-        manual::run_generation::<B, _>(&mut waits, || barrier.wait());
+        manual::run_generation::<B, _>(&mut waits, cx, || barrier.wait());
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     sync::atomic::{AtomicUsize, Ordering},
+    task::{Context, Waker},
 };
 
 use atomic_barrier_benches::{floor::Floor, manual, peers::Peer};
@@ -41,12 +42,13 @@ fn future<B: Peer>() -> usize {
 /// but the last are waiting. Their futures are not in it.
 fn barrier<B: Peer>(n: usize) -> usize {
     let before = IN_USE.load(Ordering::Relaxed);
+    let cx = &mut Context::from_waker(Waker::noop());
     let barrier = B::new(n);
     let own = IN_USE.load(Ordering::Relaxed) - before;
     let mut waits: Vec<_> = (0..n).map(|_| Box::pin(barrier.wait())).collect();
     let empty = IN_USE.load(Ordering::Relaxed);
-    manual::run_generation::<B, _>(&mut waits, || barrier.wait());
-    manual::arrive(&mut waits[1..], || barrier.wait());
+    manual::run_generation::<B, _>(&mut waits, cx, || barrier.wait());
+    manual::arrive(&mut waits[1..], cx, || barrier.wait());
     size_of::<B>() + own + IN_USE.load(Ordering::Relaxed) - empty
 }
 
@@ -57,11 +59,12 @@ fn waiter<B: Peer>() -> usize {
 
 /// Allocations of one more generation of a barrier of `n` that has had a generation.
 fn allocations<B: Peer>(n: usize) -> usize {
+    let cx = &mut Context::from_waker(Waker::noop());
     let barrier = B::new(n);
     let mut waits: Vec<_> = (0..n).map(|_| Box::pin(barrier.wait())).collect();
-    manual::run_generation::<B, _>(&mut waits, || barrier.wait());
+    manual::run_generation::<B, _>(&mut waits, cx, || barrier.wait());
     let before = ALLOCATIONS.load(Ordering::Relaxed);
-    manual::run_generation::<B, _>(&mut waits, || barrier.wait());
+    manual::run_generation::<B, _>(&mut waits, cx, || barrier.wait());
     ALLOCATIONS.load(Ordering::Relaxed) - before
 }
 

@@ -1,37 +1,58 @@
 //! The paired comparison of phasers: this crate's and asyncband's, and beside them barriers of as many
-//! parties. `cargo bench --bench phasers -- --help`
-//! lists the options.
+//! parties. `cargo bench --bench phasers -- --help` lists the options.
 
 use std::sync::Arc;
 
 use anyhow::Result;
-
+use asyncband::phaser::PhaserParticipant;
+use atomic_barrier::{Barrier, Participant};
 use atomic_barrier_benches::{
-    comparison::{Column, Comparison, column},
+    comparison::{Column, Figures, Options},
     floor::Floor,
-    tasks::Flavour,
+    report::targets,
+    tasks::{self, Flavour, Party},
 };
+use clap::Parser;
+use tokio::runtime::Runtime;
 
-const COLUMNS: [Column; 5] = [
-    column::<atomic_barrier::Participant>(),
-    column::<asyncband::phaser::PhaserParticipant>(),
-    column::<Arc<atomic_barrier::Barrier>>(),
-    column::<Arc<tokio::sync::Barrier>>(),
-    column::<Arc<Floor>>(),
-];
-const ASYNCBAND: usize = 1;
+/// Interleaved comparison of phasers.
+#[derive(Parser)]
+struct Command {
+    #[command(flatten)]
+    options: Options,
+}
+
+fn column<P: Party>(runtime: &Runtime) -> Column<'_> {
+    Column::new(P::NAME, |n, generations| {
+        tasks::run::<P>(runtime, n, generations)
+    })
+}
 
 fn main() -> Result<()> {
-    let comparison = Comparison {
-        bench: "phasers",
-        columns: &COLUMNS,
-        flavours: Flavour::named(&["ct", "1", "2"]),
-    };
-    let cells = comparison.run()?;
-    println!("\nTargets, for this crate's phaser:");
-    for flavour in Flavour::named(&["ct", "2"]) {
-        comparison.judge_mean(&cells, flavour, 2.0);
+    let Command { options } = Command::parse();
+    let mut tables = Vec::new();
+    for flavour in options.flavours(&["ct", "1", "2"]) {
+        let runtime = flavour.runtime();
+        let mut columns = vec![
+            column::<Participant>(&runtime),
+            column::<PhaserParticipant>(&runtime),
+            column::<Arc<Barrier>>(&runtime),
+            column::<Arc<tokio::sync::Barrier>>(&runtime),
+        ];
+        if flavour == Flavour::CurrentThread {
+            columns.push(column::<Arc<Floor>>(&runtime));
+        }
+        let title = format!("Participants of a phaser, {flavour}");
+        let parties = options.parties();
+        let per = "task and phase";
+        let figures = Figures::measure(&options, &title, per, &parties, |n| n, &columns);
+        figures.plot(&options, &format!("phasers-{}.svg", flavour.name()))?;
+        tables.push(figures);
     }
-    comparison.judge_every_cell(&cells, ASYNCBAND);
+    targets();
+    for figures in tables {
+        figures.judge_mean(PhaserParticipant::NAME, 1.8);
+        figures.judge_every_row(PhaserParticipant::NAME, 1.3);
+    }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! ns per wait with nobody listening: to be built with the feature `tracing` and without it, and the two
 //! programs to be run in turns (`docs/performance.md`).
 
-use std::{env, time::Instant};
+use std::{env, task::Context, time::Instant};
 
 use atomic_barrier::Barrier;
 use atomic_barrier_benches::{manual, peers::Peer};
@@ -19,11 +19,13 @@ fn main() {
     let barrier = <Barrier as Peer>::new(PARTIES);
     let new_wait = || Peer::wait(&barrier);
     let mut waits: Vec<_> = (0..PARTIES).map(|_| Box::pin(new_wait())).collect();
+    let waker = manual::waker();
+    let cx = &mut Context::from_waker(&waker);
     let mut rounds: Vec<_> = (0..ROUNDS)
         .map(|_| {
             let start = Instant::now();
             for _ in 0..GENERATIONS {
-                manual::run_generation::<Barrier, _>(&mut waits, new_wait);
+                manual::run_generation::<Barrier, _>(&mut waits, cx, new_wait);
             }
             start.elapsed().as_nanos() as f64 / f64::from(GENERATIONS) / PARTIES as f64
         })

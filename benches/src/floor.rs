@@ -49,11 +49,19 @@ impl Peer for Floor {
             return true;
         }
         self.arrived.set(arrived);
+        let mut registered = None;
         poll_fn(|cx| {
             if self.generation.get() != generation {
                 return Poll::Ready(());
             }
-            self.wakers.borrow_mut().push(cx.waker().clone());
+            let mut wakers = self.wakers.borrow_mut();
+            match registered {
+                None => {
+                    registered = Some(wakers.len());
+                    wakers.push(cx.waker().clone());
+                }
+                Some(index) => wakers[index].clone_from(cx.waker()),
+            }
             Poll::Pending
         })
         .await;

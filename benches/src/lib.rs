@@ -3,8 +3,10 @@
 
 pub mod comparison;
 pub mod floor;
+pub mod machine;
 pub mod manual;
 pub mod peers;
 pub mod plots;
+pub mod report;
 pub mod sampling;
 pub mod tasks;

@@ -3,10 +3,20 @@
 
 use std::{
     pin::Pin,
-    task::{Context, Poll, Waker},
+    sync::Arc,
+    task::{Context, Poll, Wake, Waker},
 };
 
 use crate::peers::Peer;
+
+/// A waker that wakes nothing, and is cloned and dropped as a task's is, by counting references.
+pub fn waker() -> Waker {
+    struct Nothing;
+    impl Wake for Nothing {
+        fn wake(self: Arc<Self>) {}
+    }
+    Arc::new(Nothing).into()
+}
 
 /// Completes a generation of a barrier, with one of `waits` for each of its parties.
 ///
@@ -15,17 +25,17 @@ use crate::peers::Peer;
 /// # Panics
 ///
 /// If the barrier has more or fewer parties, or not exactly one leads.
-pub fn run_generation<B: Peer, F>(waits: &mut [Pin<Box<F>>], wait: impl Fn() -> F)
-where
+pub fn run_generation<B: Peer, F>(
+    waits: &mut [Pin<Box<F>>],
+    cx: &mut Context<'_>,
+    wait: impl Fn() -> F,
+) where
     F: Future<Output = B::WaitResult>,
 {
     let (leader, others) = waits.split_last_mut().expect("a barrier has a party");
-    arrive(others, &wait);
+    arrive(others, cx, &wait);
     leader.set(wait());
-    assert!(leads::<B>(poll(leader)), "the last to arrive leads");
-    for other in others {
-        assert!(!leads::<B>(poll(other)), "one leads");
-    }
+    release::<B, _>(leader.as_mut(), others.iter_mut().map(Pin::as_mut), cx);
 }
 
 /// Arrives with a new `wait()` in place of each, none of which is the last of its generation.
@@ -33,15 +43,32 @@ where
 /// # Panics
 ///
 /// If a wait is ready.
-pub fn arrive<F: Future>(waits: &mut [Pin<Box<F>>], wait: impl Fn() -> F) {
+pub fn arrive<F: Future>(waits: &mut [Pin<Box<F>>], cx: &mut Context<'_>, wait: impl Fn() -> F) {
     for place in waits {
         place.set(wait());
-        assert!(poll(place).is_pending(), "an arrival is missing");
+        assert!(
+            place.as_mut().poll(cx).is_pending(),
+            "an arrival is missing"
+        );
     }
 }
 
-fn poll<F: Future>(wait: &mut Pin<Box<F>>) -> Poll<F::Output> {
-    wait.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+/// Polls the last wait of a generation, and then those that it releases.
+///
+/// # Panics
+///
+/// If a wait is not ready, or not exactly the last leads.
+pub fn release<'a, B: Peer, F>(
+    leader: Pin<&mut F>,
+    others: impl Iterator<Item = Pin<&'a mut F>>,
+    cx: &mut Context<'_>,
+) where
+    F: Future<Output = B::WaitResult> + 'a,
+{
+    assert!(leads::<B>(leader.poll(cx)), "the last to arrive leads");
+    for other in others {
+        assert!(!leads::<B>(other.poll(cx)), "one leads");
+    }
 }
 
 fn leads<B: Peer>(poll: Poll<B::WaitResult>) -> bool {

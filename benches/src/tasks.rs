@@ -36,6 +36,14 @@ impl Flavour {
         flavours.collect()
     }
 
+    /// Its name, as on the command line.
+    pub fn name(self) -> String {
+        match self {
+            Flavour::CurrentThread => "ct".to_owned(),
+            Flavour::Workers(n) => n.to_string(),
+        }
+    }
+
     /// A runtime of this flavour.
     ///
     /// # Panics
@@ -103,7 +111,7 @@ impl<B: Peer> Party for Arc<B> {
 }
 
 impl Party for atomic_barrier::Participant {
-    const NAME: &str = "atomic-barrier's Phaser";
+    const NAME: &str = "phaser";
 
     fn group(n: usize) -> Vec<Self> {
         let participants = atomic_barrier::Phaser::new().register_many(n);
@@ -116,7 +124,7 @@ impl Party for atomic_barrier::Participant {
 }
 
 impl Party for asyncband::phaser::PhaserParticipant {
-    const NAME: &str = "asyncband's Phaser";
+    const NAME: &str = "asyncband";
 
     fn group(n: usize) -> Vec<Self> {
         let participants = asyncband::phaser::Phaser::new().register(n);
