@@ -114,7 +114,7 @@
 )]
 
 extern crate alloc;
-#[cfg(any(feature = "std", atomic_barrier_loom))]
+#[cfg(feature = "std")]
 extern crate std;
 
 #[cfg(not(any(target_has_atomic = "64", feature = "portable-atomic")))]
@@ -144,9 +144,6 @@ pub use phaser::{
     Closed, Observation, Participant, Phaser, PhaserLeader, PhaserWait, PhaserWaitLeader,
     PhaserWaitResult, RegisterError,
 };
-#[cfg(atomic_barrier_loom)]
-#[doc(hidden)]
-pub use sync::weak::{fail_weak_cas_after, weak_cas_has_failed};
 
 /// Longer reading, for the rendered documentation and its tests alone.
 #[cfg(all(feature = "std", any(doc, doctest)))]

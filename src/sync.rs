@@ -1,56 +1,38 @@
 //! The one switch between the real atomics and those of loom and of shuttle.
 
-#[cfg(not(any(
-    atomic_barrier_loom,
-    atomic_barrier_shuttle,
-    feature = "portable-atomic"
-)))]
-pub(crate) use core::sync::atomic::{AtomicPtr, AtomicU64};
-#[cfg(all(
-    not(any(atomic_barrier_loom, atomic_barrier_shuttle)),
-    feature = "portable-atomic"
-))]
-pub(crate) use portable_atomic::{AtomicPtr, AtomicU64};
+pub(crate) use core::sync::atomic::Ordering;
 
-#[cfg(not(atomic_barrier_loom))]
-pub(crate) use atomic_waker::AtomicWaker;
+#[cfg(atomic_barrier_loom)]
+use model_doubles::loom as platform;
+#[cfg(atomic_barrier_shuttle)]
+use model_doubles::shuttle as platform;
 
-#[cfg(all(not(any(atomic_barrier_loom, atomic_barrier_shuttle)), feature = "std"))]
-pub(crate) use crossbeam_utils::{
-    Backoff,
-    sync::{Parker, Unparker},
-};
-#[cfg(all(not(any(atomic_barrier_loom, atomic_barrier_shuttle)), feature = "std"))]
-pub(crate) use std::thread_local;
+#[cfg(not(any(atomic_barrier_loom, atomic_barrier_shuttle)))]
+mod platform {
+    pub(crate) use atomic_waker::AtomicWaker;
+    #[cfg(not(feature = "portable-atomic"))]
+    pub(crate) use core::sync::atomic::{AtomicPtr, AtomicU64};
+    #[cfg(feature = "std")]
+    pub(crate) use crossbeam_utils::{
+        Backoff,
+        sync::{Parker, Unparker},
+    };
+    #[cfg(feature = "portable-atomic")]
+    pub(crate) use portable_atomic::{AtomicPtr, AtomicU64};
+    #[cfg(feature = "std")]
+    pub(crate) use std::thread_local;
+}
+
+pub(crate) use platform::{AtomicPtr, AtomicU64, AtomicWaker};
+#[cfg(feature = "std")]
+pub(crate) use platform::{Backoff, Parker, Unparker, thread_local};
 
 #[cfg(not(atomic_barrier_loom))]
 mod cell;
-#[cfg(all(any(atomic_barrier_loom, atomic_barrier_shuttle), feature = "std"))]
-mod parker;
-#[cfg(atomic_barrier_loom)]
-mod waker;
-#[cfg(atomic_barrier_loom)]
-pub(crate) mod weak;
 #[cfg(not(atomic_barrier_loom))]
-pub(crate) use self::cell::UnsafeCell;
-#[cfg(all(any(atomic_barrier_loom, atomic_barrier_shuttle), feature = "std"))]
-pub(crate) use self::parker::{Backoff, Parker, Unparker};
+pub(crate) use cell::UnsafeCell;
 #[cfg(atomic_barrier_loom)]
-pub(crate) use self::waker::AtomicWaker;
-#[cfg(atomic_barrier_loom)]
-pub(crate) use self::weak::AtomicU64;
-#[cfg(atomic_barrier_loom)]
-pub(crate) use loom::{cell::UnsafeCell, sync::atomic::AtomicPtr};
-
-#[cfg(all(atomic_barrier_loom, feature = "std"))]
-pub(crate) use loom::thread_local;
-
-#[cfg(atomic_barrier_shuttle)]
-pub(crate) use shuttle::sync::atomic::{AtomicPtr, AtomicU64};
-#[cfg(all(atomic_barrier_shuttle, feature = "std"))]
-pub(crate) use shuttle::thread_local;
-
-pub(crate) use core::sync::atomic::Ordering;
+pub(crate) use platform::UnsafeCell;
 
 /// Declares a function `const`, except under loom, whose atomics are created at run time.
 macro_rules! const_fn {

@@ -1,14 +1,10 @@
 //! The waker cell that the other models use: that it is as good as the real one.
 
-#[allow(dead_code, reason = "the cell alone, without what the slab adds to it")]
-#[path = "../../../src/sync/waker.rs"]
-mod waker;
-
 use std::{sync::Arc, task::Waker};
 
 use crate::support::{Counter, explore};
 use loom::thread;
-use waker::Cell;
+use model_doubles::loom::waker::{AtomicWaker, Cell};
 
 #[test]
 fn a_wake_against_a_registration_is_never_lost() {
@@ -56,7 +52,7 @@ fn two_registrations_at_once_panic() {
 #[should_panic = "Causality violation"]
 fn two_uses_that_only_the_cell_itself_orders_panic() {
     loom::model(|| {
-        let cell = Arc::new(waker::AtomicWaker::new());
+        let cell = Arc::new(AtomicWaker::new());
         let other = thread::spawn({
             let cell = cell.clone();
             move || cell.take()

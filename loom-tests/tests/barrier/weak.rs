@@ -10,8 +10,8 @@ use std::sync::{
 use crate::support::{
     Counter, arrived, assert_clean, counts_matter, explore_bounded, lead, poll, ready, warm,
 };
-use atomic_barrier_over_loom::{fail_weak_cas_after, weak_cas_has_failed};
 use loom::thread;
+use model_doubles::loom::weak::{fail_weak_cas_after, weak_cas_has_failed};
 
 /// Explores `model` with its first weak compare-and-swap failing, its second, and so on, as long
 /// as there is one in any execution. There must be `swaps` of them.

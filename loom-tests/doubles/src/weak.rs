@@ -4,9 +4,8 @@
 //! counted for the thread of the system that the whole model runs on.
 
 use core::{cell::Cell, ops::Deref};
-use std::thread_local;
 
-use super::Ordering;
+use ::loom::sync::atomic::Ordering;
 
 thread_local! {
     /// How many weak compare-and-swaps are left until the one that fails.
@@ -31,14 +30,14 @@ fn fails() -> bool {
 }
 
 #[derive(Debug)]
-pub(crate) struct AtomicU64(loom::sync::atomic::AtomicU64);
+pub struct AtomicU64(::loom::sync::atomic::AtomicU64);
 
 impl AtomicU64 {
-    pub(crate) fn new(value: u64) -> Self {
-        Self(loom::sync::atomic::AtomicU64::new(value))
+    pub fn new(value: u64) -> Self {
+        Self(::loom::sync::atomic::AtomicU64::new(value))
     }
 
-    pub(crate) fn compare_exchange_weak(
+    pub fn compare_exchange_weak(
         &self,
         from: u64,
         to: u64,
@@ -53,7 +52,7 @@ impl AtomicU64 {
 }
 
 impl Deref for AtomicU64 {
-    type Target = loom::sync::atomic::AtomicU64;
+    type Target = ::loom::sync::atomic::AtomicU64;
 
     fn deref(&self) -> &Self::Target {
         &self.0

@@ -11,32 +11,32 @@
 use core::task::Waker;
 use std::sync::Mutex;
 
-use loom::{
+use ::loom::{
     cell::UnsafeCell,
     sync::atomic::{AtomicUsize, Ordering},
 };
 
 /// A cell that panics where two uses are not ordered before either begins.
 #[derive(Debug)]
-pub(crate) struct AtomicWaker {
+pub struct AtomicWaker {
     turn: Turn,
     cell: Cell,
 }
 
 impl AtomicWaker {
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             turn: Turn(UnsafeCell::new(())),
             cell: Cell::new(),
         }
     }
 
-    pub(crate) fn register(&self, waker: &Waker) {
+    pub fn register(&self, waker: &Waker) {
         self.turn.take();
         self.cell.register(waker);
     }
 
-    pub(crate) fn take(&self) -> Option<Waker> {
+    pub fn take(&self) -> Option<Waker> {
         self.turn.take();
         self.cell.take()
     }
@@ -46,7 +46,6 @@ impl AtomicWaker {
 #[derive(Debug)]
 struct Turn(UnsafeCell<()>);
 
-#[expect(unsafe_code, reason = "a race has to be written to be found")]
 // SAFETY: the pointer into the cell is never used.
 unsafe impl Sync for Turn {}
 
@@ -62,21 +61,21 @@ const WAKING: usize = 0b10;
 
 /// The real cell's states and transitions.
 #[derive(Debug)]
-pub(crate) struct Cell {
+pub struct Cell {
     state: AtomicUsize,
     /// Only ever locked by the thread that `state` admits, so `try_lock` must succeed.
     waker: Mutex<Option<Waker>>,
 }
 
 impl Cell {
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             state: AtomicUsize::new(WAITING),
             waker: Mutex::new(None),
         }
     }
 
-    pub(crate) fn register(&self, waker: &Waker) {
+    pub fn register(&self, waker: &Waker) {
         let state = self
             .state
             .compare_exchange(WAITING, REGISTERING, Ordering::Acquire, Ordering::Acquire)
@@ -105,7 +104,7 @@ impl Cell {
         }
     }
 
-    pub(crate) fn take(&self) -> Option<Waker> {
+    pub fn take(&self) -> Option<Waker> {
         if self.state.fetch_or(WAKING, Ordering::AcqRel) != WAITING {
             return None;
         }

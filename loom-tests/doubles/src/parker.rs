@@ -2,56 +2,50 @@
 
 use std::time::Instant;
 
-#[cfg(atomic_barrier_loom)]
-use loom::{
-    sync::{Arc, Condvar, Mutex},
-    thread,
-};
-#[cfg(atomic_barrier_shuttle)]
-use shuttle::{
+use super::model::{
     sync::{Arc, Condvar, Mutex},
     thread,
 };
 
 /// Never spins: what a spin would see, a model sees in another execution.
-pub(crate) struct Backoff;
+pub struct Backoff;
 
 impl Backoff {
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         Self
     }
 
-    pub(crate) fn is_completed(&self) -> bool {
+    pub fn is_completed(&self) -> bool {
         true
     }
 
-    pub(crate) fn snooze(&self) {}
+    pub fn snooze(&self) {}
 }
 
 /// A token, and the threads' means to wait for it.
 #[derive(Clone)]
-pub(crate) struct Unparker(Arc<(Mutex<bool>, Condvar)>);
+pub struct Unparker(Arc<(Mutex<bool>, Condvar)>);
 
 impl Unparker {
-    pub(crate) fn unpark(&self) {
+    pub fn unpark(&self) {
         let (token, changed) = &*self.0;
         *token.lock().unwrap() = true;
         changed.notify_one();
     }
 }
 
-pub(crate) struct Parker(Unparker);
+pub struct Parker(Unparker);
 
 impl Parker {
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         Self(Unparker(Arc::new((Mutex::new(false), Condvar::new()))))
     }
 
-    pub(crate) fn unparker(&self) -> &Unparker {
+    pub fn unparker(&self) -> &Unparker {
         &self.0
     }
 
-    pub(crate) fn park(&self) {
+    pub fn park(&self) {
         let (token, changed) = &*self.0.0;
         let mut token = token.lock().unwrap();
         while !*token {
@@ -61,7 +55,7 @@ impl Parker {
     }
 
     /// Time does not pass in a model: returns at once, as a sleep that was cut short.
-    pub(crate) fn park_deadline(&self, _deadline: Instant) {
+    pub fn park_deadline(&self, _deadline: Instant) {
         thread::yield_now();
     }
 }

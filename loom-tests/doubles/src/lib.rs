@@ -1,0 +1,18 @@
+//! What `src/sync.rs` names when the library is compiled over loom or shuttle.
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "models have std"
+)]
+#![allow(
+    missing_docs,
+    missing_debug_implementations,
+    clippy::new_without_default,
+    reason = "each item has what that for which it stands in has"
+)]
+#![allow(clippy::duplicate_mod, reason = "the parker is the same over both")]
+
+#[cfg(feature = "loom")]
+pub mod loom;
+#[cfg(feature = "shuttle")]
+pub mod shuttle;
