@@ -1,10 +1,5 @@
 //! What `src/sync.rs` names when the library is compiled over loom or shuttle.
 #![allow(
-    clippy::std_instead_of_core,
-    clippy::std_instead_of_alloc,
-    reason = "models have std"
-)]
-#![allow(
     missing_docs,
     missing_debug_implementations,
     clippy::new_without_default,

@@ -2,11 +2,6 @@
 //! preemptions at random places (PCT), which find what takes a rare order of few steps.
 //!
 //! A failure prints its schedule; `shuttle::replay` runs that again.
-#![allow(
-    clippy::std_instead_of_core,
-    clippy::std_instead_of_alloc,
-    reason = "tests have std"
-)]
 
 use std::{
     future::Future,

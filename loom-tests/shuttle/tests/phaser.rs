@@ -2,11 +2,6 @@
 //! closed, under random schedules and under PCT.
 //!
 //! A failure prints its schedule; `shuttle::replay` runs that again.
-#![allow(
-    clippy::std_instead_of_core,
-    clippy::std_instead_of_alloc,
-    reason = "tests have std"
-)]
 
 use std::{
     collections::BTreeSet,

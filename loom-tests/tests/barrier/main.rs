@@ -1,9 +1,4 @@
 //! Models of `Barrier`.
-#![allow(
-    clippy::std_instead_of_core,
-    clippy::std_instead_of_alloc,
-    reason = "tests have std"
-)]
 
 mod leader;
 mod ordering;
