@@ -9,7 +9,7 @@ use std::{
 const COMMAND: &str = "UPDATE_PICTURES=1 cargo test --test docs";
 
 fn docs() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")
+    Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("docs")
 }
 
 /// What Markdown needs to find `picture` under `name`.

@@ -9,10 +9,7 @@ use std::process::Command;
 fn run(features: &[&str], rustflags: &str) -> String {
     let output = Command::new(env!("CARGO"))
         .args(["run", "--quiet", "--locked", "--manifest-path"])
-        .arg(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/tests/no_std/Cargo.toml"
-        ))
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/no_std/Cargo.toml"))
         .arg("--target-dir")
         .arg(concat!(env!("CARGO_TARGET_TMPDIR"), "/no_std"))
         .args(features)

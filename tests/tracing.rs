@@ -1,8 +1,6 @@
 //! What a `tracing` subscriber is told: names, targets and fields as tokio-console reads them, and the
 //! numbers at each change.
 
-mod support;
-
 use core::{
     fmt, fmt::Write, future::Future, mem, panic::AssertUnwindSafe, pin::Pin, task::Waker,
     time::Duration,

@@ -11,7 +11,7 @@ use std::thread;
 use atomic_barrier::barrier::{Barrier, Leader};
 use futures::{FutureExt, executor::block_on};
 
-use crate::support::{
+use support::{
     by_hand::{CountingWaker, Outcome::*, poll},
     clone_hook::unclonable_waker,
     wake_hook::{panic_of, waker_that},

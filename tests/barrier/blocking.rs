@@ -17,7 +17,7 @@ use std::{
 
 use atomic_barrier::barrier::{Barrier, BarrierWaitResult, Leader, WaitTimeoutError};
 
-use crate::support::{
+use support::{
     by_hand::{CountingWaker, Outcome::*, poll},
     wake_hook::{panic_of, waker_that},
 };

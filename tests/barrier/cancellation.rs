@@ -9,7 +9,7 @@ use std::{
 use atomic_barrier::Barrier;
 use tokio::{task::yield_now, time::timeout};
 
-use crate::support::by_hand::{CountingWaker, Outcome::*, poll};
+use support::by_hand::{CountingWaker, Outcome::*, poll};
 
 #[test]
 fn a_dropped_wait_takes_its_arrival_back() {

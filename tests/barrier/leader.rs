@@ -18,7 +18,7 @@ use tokio::{
     task::{JoinSet, yield_now},
 };
 
-use crate::support::{
+use support::{
     by_hand::{CountingWaker, Outcome, Outcome::*, poll},
     clone_hook::unclonable_waker,
     wake_hook::{panic_of, waker_that},

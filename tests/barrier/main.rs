@@ -9,7 +9,5 @@ mod leader;
 mod owned;
 mod reference_model;
 mod runtimes;
-#[path = "../support/mod.rs"]
-mod support;
 mod traits;
 mod wakers;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use atomic_barrier::Barrier;
 use tokio::task::{JoinSet, yield_now};
 
-use crate::support::by_hand::{CountingWaker, Outcome::*, poll};
+use support::by_hand::{CountingWaker, Outcome::*, poll};
 
 #[test]
 fn an_owned_wait_keeps_its_barrier() {

@@ -21,7 +21,7 @@ use futures::{
 };
 use smol::future::{or, yield_now};
 
-use crate::support::{block_on::block_on, random::Random};
+use support::{block_on::block_on, random::Random};
 
 const GENERATIONS: usize = 5000;
 

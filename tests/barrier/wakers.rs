@@ -11,7 +11,7 @@ use std::{
 
 use atomic_barrier::{Barrier, barrier::Wait};
 
-use crate::support::{
+use support::{
     by_hand::{CountingWaker, Outcome, Outcome::*, poll},
     clone_hook::{hooked_waker, unclonable_waker},
     wake_hook::{panic_of, waker_that},

@@ -11,8 +11,8 @@ use atomic_barrier::{Barrier, barrier::Wait};
 #[cfg(feature = "std")]
 use {core::time::Duration, std::thread};
 
-use crate::counting_allocator::{ALLOCATIONS, allocations_in, live_bytes_after};
-use crate::support::{
+use support::counting_allocator::{ALLOCATIONS, allocations_in, live_bytes_after};
+use support::{
     by_hand::{CountingWaker, Outcome::*, poll},
     clone_hook::unclonable_waker,
 };

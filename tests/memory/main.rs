@@ -1,7 +1,9 @@
 //! What is allocated and kept, in a process whose allocator counts.
 
 mod barrier;
-mod counting_allocator;
 mod phaser;
-#[path = "../support/mod.rs"]
-mod support;
+
+use support::counting_allocator::CountingAllocator;
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;

@@ -9,9 +9,9 @@ use core::{
 
 use atomic_barrier::{Participant, Phaser};
 
-use crate::counting_allocator::{ALLOCATIONS, allocations_in, live_bytes_after};
-use crate::support::by_hand::{CountingWaker, Outcome::*, poll};
-use crate::support::members::{members, numbers};
+use support::by_hand::{CountingWaker, Outcome::*, poll};
+use support::counting_allocator::{ALLOCATIONS, allocations_in, live_bytes_after};
+use support::members::{members, numbers};
 
 /// One phase, led by the last, with every wait dropped and made again before the next arrives.
 fn phase(members: &mut [Participant], wakers: [&Waker; 2]) {

@@ -14,7 +14,7 @@ use atomic_barrier::{
     Closed, Participant, Phaser, PhaserLeader, PhaserWaitError, PhaserWaitResult,
 };
 
-use crate::support::{
+use support::{
     by_hand::{CountingWaker, Outcome, Outcome::*, poll},
     members::{members, numbers},
     wake_hook::{panic_of, waker_that},

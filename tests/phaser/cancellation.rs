@@ -12,7 +12,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::support::{
+use support::{
     by_hand::{CountingWaker, Outcome::*, poll},
     members::{members, numbers},
 };

@@ -8,7 +8,7 @@ use core::{
 
 use atomic_barrier::{Closed, Participant, Phaser, PhaserLeader, RegisterError};
 
-use crate::support::{
+use support::{
     by_hand::{CountingWaker, Outcome::*, poll},
     members::{members, numbers},
 };

@@ -19,7 +19,7 @@ use tokio::{
     task::{JoinSet, yield_now},
 };
 
-use crate::support::{
+use support::{
     by_hand::{CountingWaker, Outcome::*, poll},
     clone_hook::unclonable_waker,
     members::{members, numbers},

@@ -8,6 +8,4 @@ mod leader;
 mod observer;
 mod participants;
 mod reference_model;
-#[path = "../support/mod.rs"]
-mod support;
 mod wakers;

@@ -11,7 +11,7 @@ use std::panic::catch_unwind;
 
 use atomic_barrier::{Closed, Observation, Participant, Phaser, PhaserLeader};
 
-use crate::support::{
+use support::{
     by_hand::{CountingWaker, Outcome::*, poll},
     clone_hook::unclonable_waker,
     members::{members, numbers},

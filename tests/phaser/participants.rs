@@ -10,7 +10,7 @@ use std::panic::catch_unwind;
 
 use atomic_barrier::{Closed, Participant, Phaser, RegisterError};
 
-use crate::support::{
+use support::{
     by_hand::{CountingWaker, Outcome::*, poll},
     members::{members, numbers},
 };

@@ -22,7 +22,7 @@ use proptest::{
     test_runner::{TestError, TestRunner},
 };
 
-use crate::support::{
+use support::{
     by_hand::{CountingWaker, Outcome, poll},
     members::numbers,
 };

@@ -13,7 +13,7 @@ use std::{
 
 use atomic_barrier::{Participant, Phaser, PhaserWait};
 
-use crate::support::{
+use support::{
     by_hand::{CountingWaker, Outcome, Outcome::*, poll},
     clone_hook::{hooked_waker, unclonable_waker},
     members::{members, numbers},

@@ -6,7 +6,6 @@ use core::{
     pin::Pin,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     task::{Context, Poll, Waker},
-    time::Duration,
 };
 use std::{
     io,
@@ -26,7 +25,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::support::{
+use support::{
     block_on::block_on,
     random::Random,
     stress_run::{pass, time_of_each, watch},
@@ -222,16 +221,6 @@ impl Drop for Audited {
         } else {
             self.stress.taken_back.fetch_add(1, Ordering::Relaxed);
         }
-    }
-}
-
-impl Random {
-    fn coin(&mut self) -> bool {
-        self.below(2) == 0
-    }
-
-    fn short_time(&mut self) -> Duration {
-        Duration::from_micros(self.below(1500))
     }
 }
 

@@ -6,5 +6,3 @@
 mod barrier;
 #[cfg(feature = "std")]
 mod phaser;
-#[path = "../support/mod.rs"]
-mod support;

@@ -22,7 +22,7 @@ use futures::{
 use smol::future::yield_now;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::support::{
+use support::{
     block_on::block_on,
     random::Random,
     stress_run::{pass, time_of_each, watch},

@@ -21,13 +21,13 @@ impl Wake for Wakes {
 }
 
 /// A waker that counts how often it is woken and how many clones of it are about.
-pub(crate) struct CountingWaker {
+pub struct CountingWaker {
     wakes: Arc<Wakes>,
     waker: Waker,
 }
 
 impl CountingWaker {
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         let wakes = Arc::new(Wakes::default());
         Self {
             waker: wakes.clone().into(),
@@ -35,12 +35,12 @@ impl CountingWaker {
         }
     }
 
-    pub(crate) fn wakes(&self) -> usize {
+    pub fn wakes(&self) -> usize {
         self.wakes.0.load(Ordering::Relaxed)
     }
 
     /// How many clones somebody holds.
-    pub(crate) fn held(&self) -> usize {
+    pub fn held(&self) -> usize {
         Arc::strong_count(&self.wakes) - 2
     }
 }
@@ -55,7 +55,7 @@ impl Deref for CountingWaker {
 
 /// What a poll brought, with the number of the generation or phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub enum Outcome {
     Pending,
     Released(u64),
     Led(u64),
@@ -81,7 +81,7 @@ impl From<Result<PhaserWaitResult, Closed>> for Outcome {
     }
 }
 
-pub(crate) fn poll<F>(wait: &mut F, waker: &Waker) -> Outcome
+pub fn poll<F>(wait: &mut F, waker: &Waker) -> Outcome
 where
     F: Future<Output: Into<Outcome>> + Unpin,
 {

@@ -21,7 +21,7 @@ fn clone(data: *const ()) -> RawWaker {
 /// A waker whose clones are what the function returns. Waking and dropping it do nothing.
 ///
 /// The function is leaked, so that the waker owns nothing.
-pub(crate) fn hooked_waker(hook: impl Fn() -> Waker + Send + Sync + 'static) -> Waker {
+pub fn hooked_waker(hook: impl Fn() -> Waker + Send + Sync + 'static) -> Waker {
     let hook: Box<Hook> = Box::new(Box::new(hook));
     let raw = RawWaker::new(Box::into_raw(hook).cast_const().cast(), &VTABLE);
     // SAFETY: the functions of the table may be called on any thread, in any order and number:
@@ -31,6 +31,6 @@ pub(crate) fn hooked_waker(hook: impl Fn() -> Waker + Send + Sync + 'static) -> 
 }
 
 /// A waker whose clone panics, in silence: a message would allocate.
-pub(crate) fn unclonable_waker() -> Waker {
+pub fn unclonable_waker() -> Waker {
     hooked_waker(|| resume_unwind(Box::new("no clone of this waker")))
 }

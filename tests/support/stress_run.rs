@@ -18,7 +18,7 @@ use std::{
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What `STRESS_SECONDS` says, or else `default`, shared out among so many `runs`.
-pub(crate) fn time_of_each(runs: usize, default: f64) -> Duration {
+pub fn time_of_each(runs: usize, default: f64) -> Duration {
     let seconds = env::var("STRESS_SECONDS").map_or(default, |seconds| {
         let number = seconds
             .parse()
@@ -31,7 +31,7 @@ pub(crate) fn time_of_each(runs: usize, default: f64) -> Duration {
 
 /// Returns when the `time` is up. If what must be seen has not been by then, as on a busy machine, it
 /// goes on for a while.
-pub(crate) fn pass(time: Duration, has_seen_all: impl Fn() -> bool) {
+pub fn pass(time: Duration, has_seen_all: impl Fn() -> bool) {
     thread::sleep(time);
     let limit = Instant::now() + PATIENCE;
     while !has_seen_all() && Instant::now() < limit {
@@ -40,7 +40,7 @@ pub(crate) fn pass(time: Duration, has_seen_all: impl Fn() -> bool) {
 }
 
 /// Turns a hang into a failure that says where the `subject` stands.
-pub(crate) fn watch(name: &str, progress: &AtomicU64, subject: &impl Debug, over: &Receiver<()>) {
+pub fn watch(name: &str, progress: &AtomicU64, subject: &impl Debug, over: &Receiver<()>) {
     let mut seen = 0;
     while over.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
         let progress = progress.load(Ordering::Relaxed);

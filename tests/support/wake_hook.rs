@@ -4,7 +4,7 @@ use core::{panic::AssertUnwindSafe, task::Waker};
 use std::{panic::catch_unwind, sync::Arc, task::Wake};
 
 /// A waker that runs a function when it is woken.
-pub(crate) fn waker_that(on_wake: impl Fn() + Send + Sync + 'static) -> Waker {
+pub fn waker_that(on_wake: impl Fn() + Send + Sync + 'static) -> Waker {
     struct OnWake<F>(F);
 
     impl<F: Fn() + Send + Sync> Wake for OnWake<F> {
@@ -17,7 +17,7 @@ pub(crate) fn waker_that(on_wake: impl Fn() + Send + Sync + 'static) -> Waker {
 }
 
 /// Runs what must panic and returns the message.
-pub(crate) fn panic_of<T>(f: impl FnOnce() -> T) -> &'static str {
+pub fn panic_of<T>(f: impl FnOnce() -> T) -> &'static str {
     match catch_unwind(AssertUnwindSafe(f)) {
         Ok(_) => panic!("no panic where there had to be one"),
         Err(panic) => panic.downcast_ref::<&str>().expect("a plain message"),

@@ -294,7 +294,7 @@ impl Tests {
     fn package(&self) -> &'static str {
         match self.kind {
             Kind::Loom => "loom-tests",
-            Kind::Plain => "atomic-barrier",
+            Kind::Plain => "atomic-barrier-tests",
         }
     }
 

@@ -7,16 +7,16 @@ use core::{
 use std::alloc::System;
 
 /// The system's allocator, counting for each thread, so that tests do not see each other.
-struct Counting;
+pub struct CountingAllocator;
 
 thread_local! {
-    pub(crate) static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+    pub static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
     static LIVE_BYTES: Cell<isize> = const { Cell::new(0) };
 }
 
 // SAFETY: hands every call on to `System`. Counting allocates nothing: the cells need neither a
 // lazy start nor a destructor.
-unsafe impl GlobalAlloc for Counting {
+unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.set(ALLOCATIONS.get() + 1);
         LIVE_BYTES.set(LIVE_BYTES.get() + layout.size() as isize);
@@ -31,16 +31,13 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-pub(crate) fn allocations_in(f: impl FnOnce()) -> usize {
+pub fn allocations_in(f: impl FnOnce()) -> usize {
     let before = ALLOCATIONS.get();
     f();
     ALLOCATIONS.get() - before
 }
 
-pub(crate) fn live_bytes_after(f: impl FnOnce()) -> isize {
+pub fn live_bytes_after(f: impl FnOnce()) -> isize {
     let before = LIVE_BYTES.get();
     f();
     LIVE_BYTES.get() - before
