@@ -11,9 +11,8 @@
 
 use std::{
     collections::HashMap,
-    fmt, fs,
+    fmt,
     future::{Future, poll_fn},
-    io::{self, Write},
     ops::Range,
     path::PathBuf,
     pin::pin,
@@ -23,15 +22,16 @@ use std::{
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     task::Poll,
+    thread,
     time::Duration,
 };
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Result, anyhow, ensure};
 use atomic_barrier::{Barrier, Participant, Phaser};
 use clap::{Parser, ValueEnum};
+use examples::{Text, number, print, runtime, words};
 use fastrand::Rng;
 use tokio::{
-    runtime::Runtime,
     task::{JoinSet, yield_now},
     time::timeout,
 };
@@ -45,7 +45,7 @@ use tokio::{
 /// of a sequential run.
 #[derive(Parser)]
 struct Options {
-    /// A text in UTF-8 [default: the Gettysburg Address]
+    /// A text in UTF-8, or - for standard input [default: the Gettysburg Address]
     text: Option<PathBuf>,
 
     /// What the partitions meet at
@@ -53,7 +53,7 @@ struct Options {
     barrier: Kind,
 
     /// Partitions of the text, some of them empty if it has fewer lines
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, default_value_t = 8, value_parser = number(1..=10_000))]
     partitions: u32,
 
     /// How likely it is that a partition is cancelled, from 0 to 1
@@ -61,12 +61,12 @@ struct Options {
     cancel: f64,
 
     /// Decides which partitions are cancelled, and when
-    #[arg(long, default_value_t = 2)]
-    seed: u64,
+    #[arg(long, default_value_t = 2, value_parser = number(0..=u32::MAX))]
+    seed: u32,
 
     /// How long all may take, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 5000,
-          value_parser = clap::value_parser!(u32).range(1..=3_600_000))]
+          value_parser = number(1..=3_600_000))]
     deadline: u32,
 }
 
@@ -87,49 +87,20 @@ fn rate(text: &str) -> Result<f64, String> {
     }
 }
 
-const BUILT_IN: &str = include_str!("texts/gettysburg.txt");
-
 fn main() -> ExitCode {
-    let options = Options::parse();
-    let fail = |code: u8, error: anyhow::Error| {
-        eprintln!("error: {error:#}");
-        ExitCode::from(code)
-    };
-    match load(&options) {
-        Err(error) => fail(2, error),
-        Ok((name, lines)) => match run(&options, &name, lines) {
-            Err(error) => fail(1, error),
-            Ok(()) => ExitCode::SUCCESS,
-        },
-    }
+    examples::main(load, run)
 }
 
-/// The lines of the text, under what name.
-fn load(options: &Options) -> Result<(String, Vec<String>)> {
-    let (name, text) = match &options.text {
-        None => ("the Gettysburg Address".to_string(), BUILT_IN.into()),
-        Some(path) => {
-            let text = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-            (path.display().to_string(), text)
-        }
-    };
-    let text = String::from_utf8(text).map_err(|error| {
-        let (good, bad) = error.as_bytes().split_at(error.utf8_error().valid_up_to());
-        let line = 1 + good.iter().filter(|&&byte| byte == b'\n').count();
-        anyhow!(
-            "{name}: line {line}: expected UTF-8, found the byte 0x{:02x}",
-            bad[0]
-        )
-    })?;
-    let lines: Vec<String> = text.lines().map(str::to_string).collect();
-    ensure!(!lines.is_empty(), "{name}: expected a text, found nothing");
-    Ok((name, lines))
+fn load(options: Options) -> Result<(Options, Text)> {
+    let text = Text::read(options.text.as_deref())?;
+    Ok((options, text))
 }
 
-fn run(options: &Options, name: &str, lines: Vec<String>) -> Result<()> {
-    let query = Arc::new(Query::new(options, lines));
+fn run((options, text): (Options, Text)) -> Result<()> {
+    let name = text.name;
+    let query = Arc::new(Query::new(&options, text.lines));
     let meeting = Meeting::new(options.barrier, query.partitions.len());
-    let runtime = Runtime::new().context("cannot start the runtime")?;
+    let runtime = runtime(thread::available_parallelism()?.get())?;
     let deadline = Duration::from_millis(options.deadline.into());
     let answers = runtime.block_on(answers(&query, &meeting, deadline))?;
     query.check(&answers)?;
@@ -139,7 +110,7 @@ fn run(options: &Options, name: &str, lines: Vec<String>) -> Result<()> {
         joined: answers.iter().flatten().map(|answer| answer.joined).sum(),
         pairs: answers.iter().flatten().map(|answer| answer.pairs).sum(),
     };
-    let report = format!(
+    print(&format!(
         "{name}: {lines} lines in {partitions} partitions, which met at {meeting}
 cancelled while building:       {building}
 cancelled when built:           {built}
@@ -159,18 +130,23 @@ Of their {words} words, each counted once a partition, {joined} are in another p
         words = total.words,
         joined = total.joined,
         pairs = total.pairs,
-    );
-    io::stdout()
-        .write_all(report.as_bytes())
-        .context("cannot print the results")
+    ))
 }
 
-fn list(partitions: impl Iterator<Item = impl fmt::Display>) -> String {
-    let names: Vec<_> = partitions.map(|partition| partition.to_string()).collect();
+/// The first partitions, and how many more there are.
+fn list(partitions: impl Iterator<Item = impl fmt::Display>, most: usize) -> String {
+    let mut names: Vec<_> = partitions.map(|partition| partition.to_string()).collect();
     if names.is_empty() {
         return "none".to_string();
     }
-    names.join(", ")
+    let more = names.len().saturating_sub(most);
+    names.truncate(most);
+    let names = names.join(", ");
+    if more == 0 {
+        names
+    } else {
+        format!("{names} and {more} more")
+    }
 }
 
 /// Runs all partitions, and returns the answers of those that were not cancelled.
@@ -362,17 +338,9 @@ impl Answer {
     }
 }
 
-/// Words are what stands between spaces, without the punctuation around it.
-fn words(line: &str) -> impl Iterator<Item = String> {
-    line.split_whitespace()
-        .map(|word| word.trim_matches(|char: char| !char.is_alphanumeric()))
-        .filter(|word| !word.is_empty())
-        .map(str::to_lowercase)
-}
-
 impl Query {
     fn new(options: &Options, lines: Vec<String>) -> Query {
-        let mut random = Rng::with_seed(options.seed);
+        let mut random = Rng::with_seed(options.seed.into());
         let n = options.partitions as usize;
         let partitions = (0..n)
             .map(|number| {
@@ -401,6 +369,7 @@ impl Query {
             self.partitions
                 .iter()
                 .filter(|partition| belongs(partition)),
+            100,
         )
     }
 
@@ -442,7 +411,7 @@ impl Query {
         let (waiting, missing): (Vec<_>, Vec<_>) = self.partitions.iter().partition(waits);
         let at_work = missing.iter().filter(|missing| !ended[missing.number]);
         if at_work.clone().next().is_some() {
-            return anyhow!("still at work are {}", list(at_work));
+            return anyhow!("still at work are {}", list(at_work, 8));
         }
         let n = self.partitions.len();
         let arrived = match meeting {
@@ -461,7 +430,7 @@ impl Query {
         });
         anyhow!(
             "{arrived} of {n} partitions have arrived at {meeting}, missing are {}",
-            list(missing)
+            list(missing, 8)
         )
     }
 

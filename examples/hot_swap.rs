@@ -8,25 +8,25 @@
 //! ```
 
 use std::{
-    io::{self, Write},
     net::Ipv4Addr,
     process::ExitCode,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
+    thread,
     time::Duration,
 };
 
 use anyhow::{Context, Result, bail, ensure};
 use atomic_barrier::Barrier;
 use clap::Parser;
+use examples::{counted, number, print, progress, runtime};
 use hdrhistogram::Histogram;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
-    runtime::Runtime,
     sync::watch,
     task::{JoinSet, yield_now},
     time::{Instant, sleep, timeout_at},
@@ -41,29 +41,29 @@ use tokio::{
 #[derive(Parser)]
 struct Options {
     /// Connections, with a client each
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, default_value_t = 8, value_parser = number(1..=1000))]
     connections: u32,
 
     /// Times to swap the configuration
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, default_value_t = 50, value_parser = number(1..=10_000))]
     rounds: u32,
 
     /// How long the connections may take to come together, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 100,
-          value_parser = clap::value_parser!(u32).range(1..=10_000))]
+          value_parser = number(1..=10_000))]
     deadline_ms: u32,
 
     /// Deadlines that one round may miss before the run is given up
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, default_value_t = 10, value_parser = number(1..=1000))]
     attempts: u32,
 
     /// How long a swap itself takes, which no deadline cuts short, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 0,
-          value_parser = clap::value_parser!(u32).range(0..=10_000))]
+          value_parser = number(0..=10_000))]
     swap_ms: u32,
 
     /// Requests that each client makes at most
-    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 100_000, value_parser = number(1..=u32::MAX))]
     requests: u32,
 
     /// Makes one connection so slow that every fourth round misses its first deadline
@@ -75,29 +75,18 @@ struct Options {
 const SERVING: Duration = Duration::from_millis(5);
 
 fn main() -> ExitCode {
-    let options = Options::parse();
-    match run(&options) {
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-        Ok(()) => ExitCode::SUCCESS,
-    }
+    examples::main(Ok, run)
 }
 
-fn run(options: &Options) -> Result<()> {
-    // Draws nothing where standard error is not a terminal.
-    let bar = ProgressBar::new(options.rounds.into()).with_style(
-        ProgressStyle::with_template("swapping [{bar:40}] {pos}/{len} rounds")?
-            .progress_chars("=> "),
-    );
-    let runtime = Runtime::new().context("cannot start the runtime")?;
-    let outcome = runtime.block_on(serve(options, &bar))?;
+fn run(options: Options) -> Result<()> {
+    let bar = progress(options.rounds.into(), "swapping", "rounds");
+    let runtime = runtime(thread::available_parallelism()?.get())?;
+    let outcome = runtime.block_on(serve(&options, &bar))?;
     bar.finish();
 
     let pauses = outcome.pauses;
     let [p50, p99] = [0.50, 0.99].map(|share| pauses.value_at_quantile(share) as f64 / 1e6);
-    let report = format!(
+    print(&format!(
         "rounds done       {done:>8}
 rounds retried    {retried:>8}
 deadlines missed  {missed:>8}
@@ -113,10 +102,7 @@ A pause is from when a connection stops for a round to when it goes on with the 
         missed = outcome.missed,
         connections = options.connections,
         served = outcome.served,
-    );
-    io::stdout()
-        .write_all(report.as_bytes())
-        .context("cannot print the results")
+    ))
 }
 
 struct Outcome {
@@ -313,7 +299,8 @@ async fn operate(
             attempt += 1;
             ensure!(
                 attempt < options.attempts,
-                "round {round} was given up: missed deadlines of {} ms: {attempt}",
+                "round {round} was given up: {} of {} ms missed",
+                counted(attempt, "deadline"),
                 options.deadline_ms
             );
         }

@@ -12,21 +12,18 @@ use std::{
     collections::BTreeMap,
     env,
     fmt::Write as _,
-    fs::{self, File},
-    io::{self, Read, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::ExitCode,
     sync::{Arc, Mutex},
+    thread,
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use atomic_barrier::Barrier;
 use clap::Parser;
-use indicatif::{ProgressBar, ProgressStyle};
-use tokio::{
-    runtime::Runtime,
-    task::{JoinSet, spawn_blocking},
-};
+use examples::{Output, Text, number, print, progress, runtime, words};
+use indicatif::ProgressBar;
+use tokio::task::{JoinSet, spawn_blocking};
 
 /// Counts the words of a text with several workers, and saves the counts every few lines.
 ///
@@ -40,11 +37,11 @@ struct Options {
     text: Option<PathBuf>,
 
     /// Tasks that count
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, default_value_t = 4, value_parser = number(1..=1000))]
     workers: u32,
 
     /// Lines from one snapshot to the next [default: 5 of the built-in text, otherwise 1000]
-    #[arg(long, value_name = "LINES", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "LINES", value_parser = number(1..=u32::MAX))]
     every: Option<u32>,
 
     /// Where the snapshot is kept [default: atomic-barrier-snapshot.txt, among temporary files]
@@ -52,125 +49,62 @@ struct Options {
     out: Option<PathBuf>,
 
     /// Makes the worker fail that comes to this line, counted from 1
-    #[arg(long, value_name = "LINE", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "LINE", value_parser = number(1..=u32::MAX))]
     fail_at: Option<u32>,
 }
 
-const BUILT_IN: &str = include_str!("texts/gettysburg.txt");
-
 fn main() -> ExitCode {
-    let options = Options::parse();
-    let fail = |code: u8, error: anyhow::Error| {
-        eprintln!("error: {error:#}");
-        ExitCode::from(code)
-    };
-    match load(&options) {
-        Err(error) => fail(2, error),
-        Ok((name, job)) => match run(&name, job) {
-            Err(error) => fail(1, error),
-            Ok(()) => ExitCode::SUCCESS,
-        },
-    }
+    examples::main(load, run)
 }
 
-/// What is to be counted, under what name.
-fn load(options: &Options) -> Result<(String, Job)> {
-    let (name, text, every) = match &options.text {
-        None => ("the Gettysburg Address".to_string(), BUILT_IN.into(), 5),
-        Some(path) if path == Path::new("-") => {
-            let mut text = Vec::new();
-            io::stdin()
-                .read_to_end(&mut text)
-                .context("cannot read standard input")?;
-            ("standard input".to_string(), text, 1000)
-        }
-        Some(path) => {
-            let text = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-            (path.display().to_string(), text, 1000)
-        }
-    };
-    let text = String::from_utf8(text).map_err(|error| {
-        let (good, bad) = error.as_bytes().split_at(error.utf8_error().valid_up_to());
-        let line = 1 + good.iter().filter(|&&byte| byte == b'\n').count();
-        anyhow::anyhow!(
-            "{name}: line {line}: expected UTF-8, found the byte 0x{:02x}",
-            bad[0]
-        )
-    })?;
-    let lines: Vec<String> = text.lines().map(str::to_string).collect();
-    ensure!(!lines.is_empty(), "{name}: expected a text, found nothing");
-
+fn load(options: Options) -> Result<Job> {
+    let text = Text::read(options.text.as_deref())?;
+    let lines = text.lines.len();
     let fail_at = options.fail_at.map(|line| line as usize);
     if let Some(line) = fail_at {
         ensure!(
-            line <= lines.len(),
-            "--fail-at {line}: {name} ends with line {}",
-            lines.len()
+            line <= lines,
+            "--fail-at {line}: {} ends with line {lines}",
+            text.name
         );
     }
-
     let out = match &options.out {
         Some(path) => path.clone(),
         None => env::temp_dir().join("atomic-barrier-snapshot.txt"),
     };
-    let out = match out.canonicalize() {
-        // What it leads to if it is a link, which stays one.
-        Ok(out) => {
-            let text = options
-                .text
-                .as_ref()
-                .and_then(|path| path.canonicalize().ok());
-            ensure!(
-                text.as_ref() != Some(&out),
-                "--out {}: this is the text itself",
-                out.display()
-            );
-            ensure!(
-                out.is_file(),
-                "--out {}: there is something that is not a file",
-                out.display()
-            );
-            out
-        }
-        Err(_) => out,
-    };
-
+    let out = Output::open(&out, &[("the text", text.place.clone())])?;
+    let every = if options.text.is_none() { 5 } else { 1000 };
     let workers = options.workers as usize;
-    let job = Job {
-        bar: ProgressBar::new(lines.len() as u64),
-        lines,
+    Ok(Job {
+        bar: progress(lines as u64, "counting", "lines"),
         every: options.every.unwrap_or(every) as usize,
         fail_at,
-        out,
+        out: Mutex::new(out),
         barrier: Barrier::new(workers),
         tallies: (0..workers).map(|_| Mutex::default()).collect(),
-    };
-    Ok((name, job))
+        text,
+    })
 }
 
-fn run(name: &str, job: Job) -> Result<()> {
-    // Draws nothing where standard error is not a terminal.
-    job.bar.set_style(
-        ProgressStyle::with_template("counting [{bar:40}] {pos}/{len} lines")?
-            .progress_chars("=> "),
-    );
+fn run(job: Job) -> Result<()> {
     let job = Arc::new(job);
-    let runtime = Runtime::new().context("cannot start the runtime")?;
+    let runtime = runtime(thread::available_parallelism()?.get())?;
     runtime.block_on(in_rounds(&job))?;
     job.bar.finish();
 
     let mut expected = Tally::default();
-    for line in &job.lines {
+    for line in &job.text.lines {
         expected.count(line);
     }
     let tally = job.total();
+    let name = &job.text.name;
     ensure!(
         tally == expected,
         "{name}: the workers have counted {} words, one after the other they are {}",
         tally.total(),
         expected.total()
     );
-    let report = format!(
+    print(&format!(
         "{name}: {lines} lines, {words} words, {different} of them different\n\
          workers: {workers}, with the same counts as a sequential run\n\
          snapshots: {snapshots}, the last one in {out}\n",
@@ -179,11 +113,8 @@ fn run(name: &str, job: Job) -> Result<()> {
         different = tally.words.len(),
         workers = job.tallies.len(),
         snapshots = job.barrier.generation(),
-        out = job.out.display(),
-    );
-    io::stdout()
-        .write_all(report.as_bytes())
-        .context("cannot print the results")
+        out = job.out.lock().unwrap().name(),
+    ))
 }
 
 /// Runs all workers, to the first failure among them.
@@ -207,10 +138,10 @@ async fn in_rounds(job: &Arc<Job>) -> Result<()> {
 }
 
 struct Job {
-    lines: Vec<String>,
+    text: Text,
     every: usize,
     fail_at: Option<usize>,
-    out: PathBuf,
+    out: Mutex<Output>,
     barrier: Barrier,
     /// One for each worker. Nobody else takes its lock before the worker is at the barrier.
     tallies: Vec<Mutex<Tally>>,
@@ -220,7 +151,7 @@ struct Job {
 impl Job {
     async fn work(self: Arc<Self>, worker: usize) -> Result<()> {
         let mut line = 0;
-        for round in self.lines.chunks(self.every) {
+        for round in self.text.lines.chunks(self.every) {
             {
                 let mut tally = self.tallies[worker].lock().unwrap();
                 for text in round {
@@ -240,9 +171,8 @@ impl Job {
                 let job = self.clone();
                 // Not in the way of other tasks while the disk works. Should this one be dropped
                 // meanwhile, then the others go on, but the snapshot is made already.
-                spawn_blocking(move || save(&snapshot, &job.out))
-                    .await?
-                    .with_context(|| format!("cannot write {}", self.out.display()))?;
+                spawn_blocking(move || job.out.lock().unwrap().write(snapshot.as_bytes()))
+                    .await??;
                 self.bar.set_position(line as u64);
                 leader.release();
             }
@@ -292,34 +222,14 @@ struct Tally {
 }
 
 impl Tally {
-    /// Words are what stands between spaces, without the punctuation around it.
     fn count(&mut self, line: &str) {
         self.lines += 1;
-        for word in line.split_whitespace() {
-            let word = word.trim_matches(|char: char| !char.is_alphanumeric());
-            if !word.is_empty() {
-                *self.words.entry(word.to_lowercase()).or_default() += 1;
-            }
+        for word in words(line) {
+            *self.words.entry(word).or_default() += 1;
         }
     }
 
     fn total(&self) -> u64 {
         self.words.values().sum()
     }
-}
-
-/// Replaces the file when all of the new one is on the disk, or leaves it as it is.
-fn save(snapshot: &str, path: &Path) -> io::Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    };
-    let mut file = tempfile::Builder::new().make_in(folder, |path| File::create_new(path))?;
-    file.write_all(snapshot.as_bytes())?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    // The new name is on the disk only when the folder is.
-    #[cfg(unix)]
-    File::open(folder)?.sync_all()?;
-    Ok(())
 }

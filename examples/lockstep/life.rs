@@ -228,7 +228,7 @@ impl Rows {
 }
 
 /// All that either range has, and what is between them.
-fn hull(a: Range<usize>, b: Range<usize>) -> Range<usize> {
+pub(crate) fn hull(a: Range<usize>, b: Range<usize>) -> Range<usize> {
     if a.is_empty() {
         b
     } else if b.is_empty() {

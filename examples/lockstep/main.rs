@@ -13,26 +13,25 @@ mod rle;
 mod runs;
 
 use std::{
-    fs,
-    io::{self, Write},
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
     thread,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
+use atomic_barrier::{Barrier, Participant};
 use clap::Parser;
-use indicatif::{ProgressBar, ProgressStyle};
-use tokio::runtime;
+use examples::{Input, Output, counted, number, print, progress, runtime};
 
 use life::Size;
 use runs::{Course, Life, Times};
 
-/// Conway's Game of Life in lockstep: a plane split into bands, a task a band, and one crossing of
-/// a barrier a generation.
+/// Conway's Game of Life in lockstep: a plane split into bands, a task for each band, and a wait for each
+/// generation.
 ///
-/// The same run is made with atomic-barrier's Barrier and with tokio's, and both must end as a
-/// sequential run does.
+/// The same run is made with atomic-barrier's Barrier and Phaser and with tokio's Barrier, and all must end as
+/// a sequential run does.
 #[derive(Parser)]
 struct Options {
     /// r-pentomino, acorn, die-hard, pi-heptomino, glider-gun, or the path of an RLE file
@@ -40,24 +39,28 @@ struct Options {
     pattern: PathBuf,
 
     /// How far to go [default: until a built-in pattern has settled, otherwise 1000]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_parser = number(1..=u32::MAX))]
     generations: Option<u32>,
 
-    /// Bands that the plane is split into, with a task each
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    /// Bands that the plane is split into, with a task for each
+    #[arg(long, default_value_t = 8, value_parser = number(1..=10_000))]
     bands: u32,
 
-    /// Threads that run the tasks [default: one a processor]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    /// Threads that run the tasks [default: one for each processor]
+    #[arg(long, value_parser = number(1..=1000))]
     workers: Option<u32>,
 
-    /// How often to measure with each barrier, in turns
-    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    /// How often to measure each kind, in turns
+    #[arg(long, default_value_t = 15, value_parser = number(1..=10_000))]
     rounds: u32,
 
-    /// Where to write the last generation as a picture, a pixel a cell
+    /// Where to write the last generation as a picture, with a pixel for each cell
     #[arg(long, value_name = "FILE")]
     png: Option<PathBuf>,
+
+    /// Where to write the run as a film, of at most 300 frames and 480 x 480 pixels
+    #[arg(long, value_name = "FILE")]
+    gif: Option<PathBuf>,
 }
 
 struct BuiltIn {
@@ -96,100 +99,131 @@ const BUILT_IN: [BuiltIn; 5] = [
 ];
 
 fn main() -> ExitCode {
-    let options = Options::parse();
-    let fail = |code: u8, error: anyhow::Error| {
-        eprintln!("error: {error:#}");
-        ExitCode::from(code)
-    };
-    match load(&options) {
-        Err(error) => fail(2, error),
-        Ok(life) => match run(&life, &options) {
-            Err(error) => fail(1, error),
-            Ok(()) => ExitCode::SUCCESS,
-        },
-    }
+    examples::main(load, run)
 }
 
-fn load(options: &Options) -> Result<Life> {
+/// What a run needs.
+struct Job {
+    options: Options,
+    life: Life,
+    png: Option<Output>,
+    gif: Option<Output>,
+}
+
+fn load(options: Options) -> Result<Job> {
     let path = &options.pattern;
     let built_in = BUILT_IN
         .iter()
         .find(|built_in| path == Path::new(built_in.name));
-    let (file, generations) = match built_in {
-        Some(built_in) => (built_in.file.to_vec(), built_in.generations),
+    let (input, generations) = match built_in {
+        Some(built_in) => (
+            Input::built_in(built_in.name, built_in.file),
+            built_in.generations,
+        ),
         None => {
             let names = BUILT_IN.map(|built_in| built_in.name).join(", ");
-            let file = fs::read(path).with_context(|| {
-                format!(
-                    "cannot read {}: expected an RLE file or one of {names}",
-                    path.display()
-                )
-            })?;
-            (file, 1000)
+            let input =
+                Input::read(path).map_err(|error| anyhow!("{error:#}; built in are {names}"))?;
+            (input, 1000)
         }
     };
-    let pattern = rle::parse(&file).with_context(|| path.display().to_string())?;
+    let name = &input.name;
+    let pattern = rle::parse(&input.bytes).with_context(|| name.clone())?;
     let generations = options.generations.unwrap_or(generations);
-    let size = Size::new(&pattern, generations).with_context(|| path.display().to_string())?;
-    Ok(Life {
-        name: pattern.name.clone().unwrap_or(path.display().to_string()),
+    let size = Size::new(&pattern, generations).with_context(|| name.clone())?;
+    let life = Life {
+        name: pattern.name.clone().unwrap_or(name.clone()),
         pattern,
         generations,
         size,
+    };
+
+    let mut taken = vec![("the pattern", input.place)];
+    let mut open = |option, path: &Option<PathBuf>| match path {
+        None => Ok(None),
+        Some(path) => {
+            let out = Output::open(path, &taken)?;
+            taken.push((option, out.place().cloned()));
+            anyhow::Ok(Some(out))
+        }
+    };
+    let png = open("the file of --png", &options.png)?;
+    let gif = open("the file of --gif", &options.gif)?;
+    Ok(Job {
+        options,
+        life,
+        png,
+        gif,
     })
 }
 
-fn run(life: &Life, options: &Options) -> Result<()> {
+fn run(job: Job) -> Result<()> {
+    let Job {
+        options,
+        life,
+        mut png,
+        mut gif,
+    } = job;
     let workers = match options.workers {
         Some(workers) => workers,
         None => thread::available_parallelism()?.get().try_into()?,
     };
-    let runs = 1 + 2 * options.rounds;
-    // Draws nothing where standard error is not a terminal.
-    let bar = ProgressBar::new(u64::from(life.generations) * u64::from(runs)).with_style(
-        ProgressStyle::with_template("{msg:14} [{bar:40}] {pos}/{len} generations")?
-            .progress_chars("=> "),
-    );
+    let runs = 1 + 3 * options.rounds;
+    let films = if gif.is_some() { 2 } else { 0 };
+    let generations = u64::from(life.generations) * u64::from(runs + films);
     let course = Course {
-        life,
+        life: &life,
         bands: options.bands as usize,
         // As many arrivals for any number of tasks.
-        crossings: (40_000 / options.bands).max(100),
-        runtime: runtime::Builder::new_multi_thread()
-            .worker_threads(workers as usize)
-            .build()
-            .context("cannot start the workers")?,
-        bar,
+        waits: (40_000 / options.bands).max(100),
+        runtime: runtime(workers as usize)?,
+        bar: progress(generations, "sequential", "generations"),
     };
 
     let (census, sequential) = course.sequential();
-    let (mut ours, mut tokios) = (Times::default(), Times::default());
+    let mut times = [(); 3].map(|()| Times::default());
+    let [barrier, phaser, tokio] = &mut times;
     for round in 0..options.rounds {
         // In turns, and not always the same one first.
-        if round % 2 == 0 {
-            ours.measure::<atomic_barrier::Barrier>(&course, &census)?;
-            tokios.measure::<tokio::sync::Barrier>(&course, &census)?;
-        } else {
-            tokios.measure::<tokio::sync::Barrier>(&course, &census)?;
-            ours.measure::<atomic_barrier::Barrier>(&course, &census)?;
+        for turn in 0..3 {
+            match (round + turn) % 3 {
+                0 => barrier.measure::<Arc<Barrier>>(&course, &census)?,
+                1 => phaser.measure::<Participant>(&course, &census)?,
+                _ => tokio.measure::<Arc<tokio::sync::Barrier>>(&course, &census)?,
+            }
         }
     }
+
+    let mut pictures = || {
+        if let Some(out) = &mut png {
+            out.write(&picture::png(&census)?)?;
+        }
+        if let Some(out) = &mut gif {
+            course.bar.set_message("film");
+            out.write(&picture::gif(&life, &course.bar)?)?;
+        }
+        anyhow::Ok(())
+    };
+    // What has been found out is printed whatever becomes of the pictures.
+    let written = pictures();
     course.bar.finish_with_message("done");
 
-    let [run, tokios_run] = [ours.run, tokios.run].map(|times| median(times) * 1e3);
-    let [crossing, tokios_crossing] =
-        [ours.crossing, tokios.crossing].map(|times| median(times) * 1e9);
-    let report = format!(
-        "
+    let [
+        (run, wait),
+        (phasers_run, phasers_wait),
+        (tokios_run, tokios_wait),
+    ] = times.map(|times| (median(times.run) * 1e3, median(times.wait) * 1e9));
+    print(&format!(
+        "\
 {name}: {population} live cells at generation {generations}, the same cells in all {runs} runs
 {bands} on {workers}, medians of {rounds}; one sequential run took {sequential:.2} ms
 
-                              atomic-barrier           tokio     ratio
-whole run                     {run:>11.2} ms  {tokios_run:>11.2} ms  {run_ratio:>8.2}
-synchronisation a generation  {crossing:>11.0} ns  {tokios_crossing:>11.0} ns  {crossing_ratio:>8.2}
+                          tokio's Barrier            Barrier  ratio             Phaser  ratio
+whole run                  {tokios_run:>12.2} ms    {run:>12.2} ms  {run_ratio:>5.2}    {phasers_run:>12.2} ms  {phasers_run_ratio:>5.2}
+waits of one generation    {tokios_wait:>12.0} ns    {wait:>12.0} ns  {wait_ratio:>5.2}    {phasers_wait:>12.0} ns  {phasers_wait_ratio:>5.2}
 
-Synchronisation is timed by itself: after each run, as many tasks cross a barrier {crossings} times
-and do nothing else.
+A ratio above 1 is faster than tokio's. Waits are timed by themselves: after each run, as many tasks
+wait for each other {waits} times and do nothing else.
 ",
         name = life.name,
         population = census.population(),
@@ -199,26 +233,15 @@ and do nothing else.
         rounds = counted(options.rounds, "round"),
         sequential = sequential * 1e3,
         run_ratio = tokios_run / run,
-        crossing_ratio = tokios_crossing / crossing,
-        crossings = course.crossings,
-    );
-    io::stdout()
-        .write_all(report.trim_start().as_bytes())
-        .context("cannot print the results")?;
-
-    if let Some(path) = &options.png {
-        picture::save(&picture::encode(&census)?, path)
-            .with_context(|| format!("cannot write {}", path.display()))?;
-    }
-    Ok(())
+        phasers_run_ratio = tokios_run / phasers_run,
+        wait_ratio = tokios_wait / wait,
+        phasers_wait_ratio = tokios_wait / phasers_wait,
+        waits = course.waits,
+    ))
+    .and(written)
 }
 
 fn median(mut times: Vec<f64>) -> f64 {
     times.sort_by(f64::total_cmp);
     times[times.len() / 2]
-}
-
-fn counted(number: u32, what: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {what}{plural}")
 }

@@ -1,8 +1,9 @@
-//! The runs: one without a barrier, and the same in bands with a barrier of either kind.
+//! The runs: one without a barrier, and the same in bands with each kind of barrier.
 
 use std::{sync::Arc, time::Instant};
 
 use anyhow::{Result, ensure};
+use atomic_barrier::{Barrier, Participant, Phaser};
 use indicatif::ProgressBar;
 use tokio::{runtime::Runtime, task::JoinSet};
 
@@ -23,39 +24,69 @@ impl Life {
     fn plane(&self) -> Plane {
         Plane::new(&self.pattern, self.size)
     }
+
+    /// Runs in one band, without a barrier. `visit` sees each generation.
+    pub(crate) fn sequential(&self, mut visit: impl FnMut(&Plane, u32)) -> Plane {
+        let plane = self.plane();
+        let mut rows = Rows::new(&plane);
+        for generation in 0..self.generations {
+            visit(&plane, generation);
+            plane.step(generation, rows.band(0, 1));
+            rows.advance(&plane, generation + 1);
+        }
+        visit(&plane, self.generations);
+        plane
+    }
 }
 
-/// What both barriers can do.
-pub(crate) trait Barrier: Send + Sync + 'static {
+/// What each task of a run waits with for the others.
+pub(crate) trait Party: Sized + Send + 'static {
     const NAME: &str;
 
-    fn new(tasks: usize) -> Self;
+    /// One for each of so many tasks.
+    fn parties(tasks: usize) -> Vec<Self>;
 
     /// Waits for the others; true for one of them all.
-    fn cross(&self) -> impl Future<Output = bool> + Send;
+    fn wait(&mut self) -> impl Future<Output = bool> + Send;
 }
 
-impl Barrier for atomic_barrier::Barrier {
-    const NAME: &str = "atomic-barrier";
+impl Party for Arc<Barrier> {
+    const NAME: &str = "Barrier";
 
-    fn new(tasks: usize) -> Self {
-        Self::new(tasks)
+    fn parties(tasks: usize) -> Vec<Self> {
+        let barrier = Arc::new(Barrier::new(tasks));
+        vec![barrier; tasks]
     }
 
-    async fn cross(&self) -> bool {
-        self.wait().await.is_leader()
+    async fn wait(&mut self) -> bool {
+        Barrier::wait(self).await.is_leader()
     }
 }
 
-impl Barrier for tokio::sync::Barrier {
-    const NAME: &str = "tokio";
+impl Party for Participant {
+    const NAME: &str = "Phaser";
 
-    fn new(tasks: usize) -> Self {
-        Self::new(tasks)
+    fn parties(tasks: usize) -> Vec<Self> {
+        let phaser = Phaser::new();
+        phaser.register_many(tasks).expect("a phaser that is open")
     }
 
-    async fn cross(&self) -> bool {
-        self.wait().await.is_leader()
+    async fn wait(&mut self) -> bool {
+        let end = Participant::wait(self).await;
+        end.expect("a phaser that nobody closes").is_leader()
+    }
+}
+
+impl Party for Arc<tokio::sync::Barrier> {
+    const NAME: &str = "tokio's Barrier";
+
+    fn parties(tasks: usize) -> Vec<Self> {
+        let barrier = Arc::new(tokio::sync::Barrier::new(tasks));
+        vec![barrier; tasks]
+    }
+
+    async fn wait(&mut self) -> bool {
+        tokio::sync::Barrier::wait(self).await.is_leader()
     }
 }
 
@@ -64,42 +95,38 @@ pub(crate) struct Course<'a> {
     pub(crate) life: &'a Life,
     pub(crate) bands: usize,
     /// How many are timed at a time.
-    pub(crate) crossings: u32,
+    pub(crate) waits: u32,
     pub(crate) runtime: Runtime,
     pub(crate) bar: ProgressBar,
 }
 
 impl Course<'_> {
-    /// What the others must come to: one band, no barrier.
+    /// What the others must come to, and the seconds that it took.
     pub(crate) fn sequential(&self) -> (Census, f64) {
-        let Life { generations, .. } = *self.life;
+        let generations = self.life.generations;
         self.bar.set_message("sequential");
-        let plane = self.life.plane();
-        let mut rows = Rows::new(&plane);
         let start = Instant::now();
-        for generation in 0..generations {
-            plane.step(generation, rows.band(0, 1));
-            rows.advance(&plane, generation + 1);
+        let plane = self.life.sequential(|_, generation| {
             progress(&self.bar, generation, generations);
-        }
+        });
         let time = start.elapsed().as_secs_f64();
         (plane.census(generations), time)
     }
 
-    /// A task a band, a crossing a generation.
-    fn in_bands<B: Barrier>(&self) -> (Census, f64) {
+    /// A task for each band, a wait for each generation.
+    fn in_bands<P: Party>(&self) -> (Census, f64) {
         let Life { generations, .. } = *self.life;
         let bands = self.bands;
-        self.bar.set_message(B::NAME);
+        self.bar.set_message(P::NAME);
         let plane = Arc::new(self.life.plane());
-        let barrier = Arc::new(B::new(bands));
-        let time = self.time_of((0..bands).map(|band| {
-            let (plane, barrier, bar) = (plane.clone(), barrier.clone(), self.bar.clone());
+        let parties = (0..bands).zip(P::parties(bands));
+        let time = self.time_of(parties.map(|(band, mut party)| {
+            let (plane, bar) = (plane.clone(), self.bar.clone());
             async move {
                 let mut rows = Rows::new(&plane);
                 for generation in 0..generations {
                     plane.step(generation, rows.band(band, bands));
-                    let leader = barrier.cross().await;
+                    let leader = party.wait().await;
                     rows.advance(&plane, generation + 1);
                     if leader {
                         progress(&bar, generation, generations);
@@ -110,19 +137,16 @@ impl Course<'_> {
         (plane.census(generations), time)
     }
 
-    /// A crossing of as many tasks that have nothing else to do.
-    fn crossing<B: Barrier>(&self) -> f64 {
-        let crossings = self.crossings;
-        let barrier = Arc::new(B::new(self.bands));
-        let tasks = (0..self.bands).map(|_| {
-            let barrier = barrier.clone();
-            async move {
-                for _ in 0..crossings {
-                    barrier.cross().await;
-                }
+    /// The seconds that a generation takes of as many tasks that have nothing else to do.
+    fn wait<P: Party>(&self) -> f64 {
+        let waits = self.waits;
+        let parties = P::parties(self.bands).into_iter();
+        let tasks = parties.map(|mut party| async move {
+            for _ in 0..waits {
+                party.wait().await;
             }
         });
-        self.time_of(tasks) / f64::from(crossings)
+        self.time_of(tasks) / f64::from(waits)
     }
 
     fn time_of(
@@ -142,34 +166,34 @@ impl Course<'_> {
 }
 
 /// Moves the bar, seldom enough to cost nothing.
-fn progress(bar: &ProgressBar, generation: u32, generations: u32) {
+pub(crate) fn progress(bar: &ProgressBar, generation: u32, generations: u32) {
     const STRIDE: u32 = 100;
     if generation % STRIDE == 0 {
         bar.inc(u64::from(STRIDE.min(generations - generation)));
     }
 }
 
-/// What one barrier took, round by round, in seconds.
+/// What one kind took, round by round, in seconds.
 #[derive(Default)]
 pub(crate) struct Times {
     pub(crate) run: Vec<f64>,
-    pub(crate) crossing: Vec<f64>,
+    pub(crate) wait: Vec<f64>,
 }
 
 impl Times {
-    pub(crate) fn measure<B: Barrier>(&mut self, course: &Course, expected: &Census) -> Result<()> {
-        let (census, time) = course.in_bands::<B>();
+    pub(crate) fn measure<P: Party>(&mut self, course: &Course, expected: &Census) -> Result<()> {
+        let (census, time) = course.in_bands::<P>();
         ensure!(
             census == *expected,
-            "{}: the run with {}'s barrier ended with {} live cells, the sequential run with {} \
+            "{}: the run with {} ended with {} live cells, the sequential run with {} \
              others",
             course.life.name,
-            B::NAME,
+            P::NAME,
             census.population(),
             expected.population(),
         );
         self.run.push(time);
-        self.crossing.push(course.crossing::<B>());
+        self.wait.push(course.wait::<P>());
         Ok(())
     }
 }

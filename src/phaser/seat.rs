@@ -367,9 +367,7 @@ impl Seats {
 
     /// A seat for a new member, perhaps the one at `hint`.
     pub(crate) fn take(&self, hint: usize) -> usize {
-        self.seats
-            .find_or_grow(hint, |seat| seat.take().then_some(()))
-            .0
+        self.seats.claim(hint, Seat::take).0
     }
 
     /// The seat at `index`, which is the caller's.
@@ -428,8 +426,7 @@ impl Seats {
             seat.owner.fetch_xor(CHANGE, Ordering::Release);
             return old;
         }
-        let find = |seat| Seat::take(seat).then_some(seat);
-        let (another, new) = self.seats.find_or_grow(*index, find);
+        let (another, new) = self.seats.claim(*index, Seat::take);
         // SAFETY: nobody reads a seat that was free.
         let none = unsafe { new.replace(Some(waker)) };
         debug_assert!(none.is_none());
