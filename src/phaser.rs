@@ -296,7 +296,7 @@ impl Phaser {
     /// has nobody left to wake.
     pub fn close(&self) {
         if let Some(phase) = self.shared.state.close() {
-            let _observers = Finally(|| self.shared.observers.release_all(phase..u64::MAX));
+            let _observers = Finally(|| self.shared.observers.wake_all_in(phase..u64::MAX));
             self.shared.seats.wake(phase..phase + 1);
         }
     }
@@ -401,7 +401,7 @@ impl Shared {
     /// Wakes all who wait for the end of `phase`, which its leader, the caller, has released.
     fn released(&self, phase: u64) {
         self.state.note_release(phase);
-        let _observers = Finally(|| self.observers.release(phase));
+        let _observers = Finally(|| self.observers.wake_all(phase));
         self.seats.release(phase);
     }
 
@@ -412,7 +412,7 @@ impl Shared {
             // There is no member whom to wake.
             Departure::Released(phase) => {
                 self.state.note_release(phase);
-                self.observers.release_all(phase..phase + 1);
+                self.observers.wake_all_in(phase..phase + 1);
             }
             Departure::Orphaned(phase) => self.find_leader(phase),
         }
@@ -446,7 +446,7 @@ impl Shared {
         if let Some(last) = released.clone().next_back() {
             self.state.note_release(last);
         }
-        let _observers = Finally(|| self.observers.release_all(released.clone()));
+        let _observers = Finally(|| self.observers.wake_all_in(released.clone()));
         // Nobody waits for a phase that was released without a leader, but someone may have been about to.
         self.seats.wake(phase..orphaned + u64::from(is_led));
     }

@@ -40,20 +40,28 @@ impl<T: Default + Send + Sync> Segments<T> {
         }
     }
 
-    /// The first element from `hint` on, and then around, for which `claim` returns true, with its
-    /// index. Grows until there is one.
+    /// What `find` gives for the first element, from `hint` on and then around, for which it gives
+    /// anything, and the index of that. Grows until there is one.
+    ///
+    /// While others leave elements and take others, it may go past a free one, and grow although there
+    /// was one at any time: there is no moment at which it sees all.
     #[cold]
-    pub(crate) fn claim(&self, hint: usize, claim: impl Fn(&T) -> bool) -> (usize, &T) {
+    pub(crate) fn find_or_grow<'a, R>(
+        &'a self,
+        hint: usize,
+        find: impl Fn(&'a T) -> Option<R>,
+    ) -> (usize, R) {
         let mut first = hint;
         loop {
+            let segments = self.segments_now();
             let found = iter::successors(Some(first), |index| index.checked_add(1))
                 .map_while(|index| Some((index, self.get(index)?)))
                 .chain(self.iter().enumerate().take(first))
-                .find(|(_, element)| claim(element));
+                .find_map(|(index, element)| Some((index, find(element)?)));
             if let Some(found) = found {
                 return found;
             }
-            first = self.grow();
+            first = self.grow(segments);
         }
     }
 
@@ -68,10 +76,14 @@ impl<T: Default + Send + Sync> Segments<T> {
 
     /// How many elements there are by now.
     pub(crate) fn count(&self) -> usize {
+        start(self.segments_now())
+    }
+
+    /// How many segments there are by now.
+    fn segments_now(&self) -> usize {
         (0..SEGMENTS)
-            .map_while(|k| self.segment(k))
-            .map(<[T]>::len)
-            .sum()
+            .take_while(|&k| self.segment(k).is_some())
+            .count()
     }
 
     /// From the last to the first, with their indices.
@@ -84,7 +96,7 @@ impl<T: Default + Send + Sync> Segments<T> {
 
     /// Segment `k`, if there is one.
     fn segment(&self, k: usize) -> Option<&[T]> {
-        // Ordering: acquire, with the release in `grow`.
+        // Acquire: pairs with `grow`.
         let first = self.segments.get(k)?.load(Ordering::Acquire);
         if first.is_null() {
             return None;
@@ -94,17 +106,17 @@ impl<T: Default + Send + Sync> Segments<T> {
         Some(unsafe { slice::from_raw_parts(first, len(k)) })
     }
 
-    /// Adds a segment after the last and returns the index of its first element.
-    fn grow(&self) -> usize {
-        let k = self.segments.iter().position(|segment| {
-            // Ordering: none. The compare-and-swap below decides.
-            segment.load(Ordering::Relaxed).is_null()
-        });
-        let k = k.expect("at most 2^32 waiters at once");
+    /// Adds segment `k`, if no other thread has, after all before it. Returns the index of its first
+    /// element.
+    fn grow(&self, k: usize) -> usize {
+        assert!(k < SEGMENTS, "at most 2^32 waiters at once");
+        if self.segment(k).is_some() {
+            return start(k);
+        }
         let elements: Box<[T]> = iter::repeat_with(T::default).take(len(k)).collect();
         let first = Box::into_raw(elements).cast::<T>();
-        // Ordering: release, with the acquire in `segment`. On failure none: nothing is read
-        // through the other's pointer before `segment` loads it again.
+        // Release: pairs with `segment`. On failure Relaxed: nothing is read through the other's pointer
+        // before `segment` loads it again.
         if self.segments[k]
             .compare_exchange(ptr::null_mut(), first, Ordering::Release, Ordering::Relaxed)
             .is_err()
@@ -119,7 +131,7 @@ impl<T: Default + Send + Sync> Segments<T> {
 impl<T: Send + Sync> Drop for Segments<T> {
     fn drop(&mut self) {
         for (k, segment) in self.segments.iter().enumerate() {
-            // Ordering: none. The array is this thread's alone.
+            // Relaxed: the array is this thread's alone.
             let first = segment.load(Ordering::Relaxed);
             if !first.is_null() {
                 // SAFETY: `grow` boxed this slice of `len(k)` elements and put it there once. With

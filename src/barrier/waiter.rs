@@ -1,8 +1,8 @@
 //! The steps that a party takes, whatever kind of future or thread it is.
 
 use core::{
-    mem,
-    task::{Poll, Waker},
+    mem, ptr,
+    task::{Poll, RawWakerVTable, Waker},
 };
 
 use super::{Barrier, BarrierWaitResult, leader::HeldRelease};
@@ -11,23 +11,55 @@ use crate::state::{Next, Word};
 /// How far one party has come.
 #[derive(Debug)]
 pub(super) struct Waiter {
-    step: Step,
+    state: WaitState,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Step {
+enum WaitState {
     /// Not counted.
     New,
-    /// Not counted: its waker waits for the release of the generation `behind`.
-    Queued { behind: u64, slot: usize },
-    /// Counted in `generation`, with no waker anywhere. `hint` is where to look for a slot.
-    Counted { generation: u64, hint: usize },
-    /// Counted in `generation`, its waker in a slot until that is released.
-    Waiting { generation: u64, slot: usize },
+    /// Not counted: its waker is registered in `slot` until the generation `behind` is released.
+    Queued {
+        behind: u64,
+        slot: u32,
+        waker: Option<WakerId>,
+    },
+    /// Counted in `generation`, with no waker registered. `hint` is where to look for a slot.
+    Counted { generation: u64, hint: u32 },
+    /// Counted in `generation`, its waker registered in `slot` until that is released.
+    Waiting {
+        generation: u64,
+        slot: u32,
+        waker: Option<WakerId>,
+    },
     /// Leads `generation`, but has not said so yet.
     Leading { generation: u64 },
     /// Was ready.
     Done,
+}
+
+/// What [`Waker::will_wake`] compares, of the waker in a slot. Unknown of one that the slot has cloned by
+/// itself.
+///
+/// It means something for as long as that waker is there: afterwards another may have the same.
+#[derive(Clone, Copy, Debug)]
+struct WakerId {
+    data: usize,
+    vtable: &'static RawWakerVTable,
+}
+
+impl WakerId {
+    fn of(waker: &Waker) -> Self {
+        Self {
+            data: waker.data().addr(),
+            vtable: waker.vtable(),
+        }
+    }
+
+    #[inline]
+    fn is_of(self, waker: &Waker) -> bool {
+        self.data == waker.data().addr() && ptr::eq(self.vtable, waker.vtable())
+    }
 }
 
 /// What a party that becomes the leader does with the release.
@@ -39,7 +71,9 @@ pub(super) enum Lead {
 
 impl Waiter {
     pub(super) const fn new() -> Self {
-        Self { step: Step::New }
+        Self {
+            state: WaitState::New,
+        }
     }
 
     /// Arrives without a waker, and releases the others if that completes the generation.
@@ -50,13 +84,13 @@ impl Waiter {
         loop {
             let turned = match barrier.state.next(word) {
                 Next::Waits { generation, before } => barrier.state.arrive(word).map(|()| {
-                    let hint = before as usize;
-                    self.step = Step::Counted { generation, hint };
+                    let hint = before as u32;
+                    self.state = WaitState::Counted { generation, hint };
                     barrier.resource.arrived(|| barrier.numbers());
                 }),
                 Next::Leads { generation } => barrier.state.complete(word).map(|()| {
-                    self.step = Step::Leading { generation };
-                    barrier.slab.release(generation);
+                    self.state = WaitState::Leading { generation };
+                    barrier.slab.wake_all(generation);
                     barrier.resource.released(|| barrier.numbers());
                 }),
                 Next::Queues { .. } => return,
@@ -71,7 +105,7 @@ impl Waiter {
     /// Arrives, if that has not been done, and leaves `waker` behind. Ready when this waiter leads
     /// its generation, or when that is released.
     ///
-    /// A panic out of the waker's own code leaves the waiter counted if it was, but with no waker.
+    /// A panic out of the code of a waker leaves the waiter counted if it was.
     #[inline]
     pub(super) fn poll(
         &mut self,
@@ -79,17 +113,36 @@ impl Waiter {
         waker: &Waker,
         lead: Lead,
     ) -> Poll<BarrierWaitResult> {
-        match self.step {
-            Step::New => self.poll_new(barrier, waker, lead),
-            Step::Queued { behind, slot } => self.poll_queued(barrier, behind, slot, waker, lead),
-            Step::Counted { generation, hint } => {
+        match self.state {
+            WaitState::New => self.poll_new(barrier, waker, lead),
+            WaitState::Queued {
+                behind,
+                slot,
+                waker: registered,
+            } => {
+                if self.stays_registered(barrier, behind, slot, registered, waker) {
+                    return Poll::Pending;
+                }
+                self.state = WaitState::New;
+                self.poll_new(barrier, waker, lead)
+            }
+            WaitState::Counted { generation, hint } => {
                 self.poll_counted(barrier, generation, hint, waker)
             }
-            Step::Waiting { generation, slot } => {
-                self.poll_waiting(barrier, generation, slot, waker)
+            WaitState::Waiting {
+                generation,
+                slot,
+                waker: registered,
+            } => {
+                if self.stays_registered(barrier, generation, slot, registered, waker) {
+                    return Poll::Pending;
+                }
+                let ready = self.ready(generation, false);
+                barrier.slab.help(generation, slot as usize);
+                ready
             }
-            Step::Leading { generation } => self.ready(generation, true),
-            Step::Done => panic!("a barrier's future was polled again after it was ready"),
+            WaitState::Leading { generation } => self.ready(generation, true),
+            WaitState::Done => panic!("a barrier's future was polled again after it was ready"),
         }
     }
 
@@ -150,19 +203,23 @@ impl Waiter {
         hint: usize,
         waker: &Waker,
     ) -> Result<Poll<BarrierWaitResult>, Word> {
+        // Cloned before there is a slot: a panic costs none.
+        let clone = waker.clone();
+        let id = WakerId::of(&clone);
         // The hint is right unless others are about to arrive, or have left.
-        let (index, slot) = barrier.slab.claim(hint);
-        slot.hold(generation, waker);
+        let (index, access) = barrier.slab.claim(hint);
+        let slot = access.register(generation, clone);
         while let Err(present) = barrier.state.arrive(word) {
             word = present;
             if !barrier.state.next(word).waits_in(generation) {
-                slot.vacate(generation);
+                drop(slot.deregister(generation));
                 return Err(word);
             }
         }
-        self.step = Step::Waiting {
+        self.state = WaitState::Waiting {
             generation,
-            slot: index,
+            slot: index as u32,
+            waker: Some(id),
         };
         barrier.resource.arrived(|| barrier.numbers());
         Ok(Poll::Pending)
@@ -187,7 +244,7 @@ impl Waiter {
         let ready = self.ready(generation, true);
         match lead {
             Lead::Release => {
-                barrier.slab.release(generation);
+                barrier.slab.wake_all(generation);
                 barrier.resource.released(|| barrier.numbers());
             }
             Lead::Hold => {
@@ -211,35 +268,18 @@ impl Waiter {
         behind: u64,
         waker: &Waker,
     ) -> Result<Poll<BarrierWaitResult>, Word> {
-        let (index, slot) = barrier.slab.claim(barrier.parties());
-        slot.hold(behind, waker);
+        let (index, access) = barrier.slab.claim(barrier.parties());
+        let slot = access.register_late(behind, waker);
         if let Err(present) = barrier.state.publish(word) {
-            slot.vacate(behind);
+            drop(slot.deregister(behind));
             return Err(present);
         }
-        self.step = Step::Queued {
+        self.state = WaitState::Queued {
             behind,
-            slot: index,
+            slot: index as u32,
+            waker: None,
         };
         Ok(Poll::Pending)
-    }
-
-    #[cold]
-    fn poll_queued(
-        &mut self,
-        barrier: &Barrier,
-        behind: u64,
-        slot: usize,
-        waker: &Waker,
-        lead: Lead,
-    ) -> Poll<BarrierWaitResult> {
-        // New, also in case the waker's code panics: the slot is lost then.
-        self.step = Step::New;
-        if !barrier.state.is_released(behind) && hold_again(barrier, behind, slot, waker) {
-            self.step = Step::Queued { behind, slot };
-            return Poll::Pending;
-        }
-        self.poll_new(barrier, waker, lead)
     }
 
     #[cold]
@@ -247,114 +287,123 @@ impl Waiter {
         &mut self,
         barrier: &Barrier,
         generation: u64,
-        hint: usize,
+        hint: u32,
         waker: &Waker,
     ) -> Poll<BarrierWaitResult> {
         while !barrier.state.is_released(generation) {
-            let (index, slot) = barrier.slab.claim(hint);
-            slot.hold(generation, waker);
+            let (index, access) = barrier.slab.claim(hint as usize);
+            let slot = access.register_late(generation, waker);
             if barrier.state.publish_in(generation) {
-                self.step = Step::Waiting {
+                self.state = WaitState::Waiting {
                     generation,
-                    slot: index,
+                    slot: index as u32,
+                    waker: None,
                 };
                 return Poll::Pending;
             }
-            slot.vacate(generation);
+            drop(slot.deregister(generation));
         }
         self.ready(generation, false)
     }
 
+    /// Sees to it that `waker` is registered in `slot`, where that waker is `registered` which the waiter
+    /// left last. Returns false if the release of `generation` has come.
     #[inline]
-    fn poll_waiting(
+    fn stays_registered(
         &mut self,
         barrier: &Barrier,
         generation: u64,
-        slot: usize,
+        slot: u32,
+        registered: Option<WakerId>,
         waker: &Waker,
-    ) -> Poll<BarrierWaitResult> {
-        if !barrier.state.is_released(generation) && self.stays(barrier, generation, slot, waker) {
-            return Poll::Pending;
+    ) -> bool {
+        if barrier.state.is_released(generation) {
+            return false;
         }
-        let ready = self.ready(generation, false);
-        barrier.slab.help(generation, slot);
-        ready
+        // The waker is still in the slot, or was woken so lately that this load has not seen the release.
+        // A wake happens before the poll that it asks for, so that one will.
+        registered.is_some_and(|id| id.is_of(waker))
+            || self.reregister(barrier, generation, slot, waker)
     }
 
-    /// Leaves another waker. Returns false if the release has come meanwhile.
+    /// Registers another waker. Returns false if the release of `generation` has come meanwhile.
+    ///
+    /// A panic out of the clone leaves the registration as it was, and a panic out of the drop of the
+    /// replaced waker leaves the new one registered.
     #[cold]
-    fn stays(&mut self, barrier: &Barrier, generation: u64, slot: usize, waker: &Waker) -> bool {
-        // In case the waker's code panics: the slot is lost then.
-        self.step = Step::Counted {
-            generation,
-            hint: slot,
+    fn reregister(&mut self, barrier: &Barrier, generation: u64, slot: u32, waker: &Waker) -> bool {
+        let clone = waker.clone();
+        let id = WakerId::of(&clone);
+        let is_released = || barrier.state.is_released(generation);
+        let slot = barrier.slab.slot(slot as usize);
+        let Ok(replaced) = slot.reregister(generation, clone, is_released) else {
+            return false;
         };
-        let stays = hold_again(barrier, generation, slot, waker);
-        if stays {
-            self.step = Step::Waiting { generation, slot };
+        if let WaitState::Waiting { waker, .. } | WaitState::Queued { waker, .. } = &mut self.state
+        {
+            *waker = Some(id);
         }
-        stays
+        drop(replaced);
+        true
     }
 
     fn ready(&mut self, generation: u64, leader: bool) -> Poll<BarrierWaitResult> {
-        self.step = Step::Done;
+        self.state = WaitState::Done;
         Poll::Ready(BarrierWaitResult { generation, leader })
     }
 
-    /// Gives up, unless the generation is complete. Returns false in that case.
+    /// Withdraws, unless the generation is complete. Returns false in that case.
     #[inline]
     pub(super) fn withdraw(&mut self, barrier: &Barrier) -> bool {
-        !matches!(self.step, Step::Done) && self.withdraw_undone(barrier)
+        !matches!(self.state, WaitState::Done) && self.withdraw_before_ready(barrier)
     }
 
-    /// [`withdraw`](Self::withdraw) for one that was not ready.
     #[cold]
-    fn withdraw_undone(&mut self, barrier: &Barrier) -> bool {
-        let step = self.step;
-        match step {
-            Step::Counted { generation, .. } | Step::Waiting { generation, .. } => {
+    fn withdraw_before_ready(&mut self, barrier: &Barrier) -> bool {
+        let state = self.state;
+        match state {
+            WaitState::Counted { generation, .. } | WaitState::Waiting { generation, .. } => {
                 if !barrier.state.withdraw(generation) {
                     return false;
                 }
                 barrier.resource.withdrew(|| barrier.numbers());
             }
-            Step::New | Step::Queued { .. } => {}
-            Step::Leading { .. } | Step::Done => return false,
+            WaitState::New | WaitState::Queued { .. } => {}
+            WaitState::Leading { .. } | WaitState::Done => return false,
         }
-        self.step = Step::New;
-        step.leave_slot(barrier);
+        self.state = WaitState::New;
+        state.deregister(barrier);
         true
     }
 
     /// Whether it has arrived and nothing but the release is missing.
     #[cfg(feature = "std")]
     pub(super) fn is_held_up(&self, barrier: &Barrier) -> bool {
-        matches!(self.step, Step::Counted { generation, .. } if !barrier.state.is_released(generation))
+        matches!(self.state, WaitState::Counted { generation, .. } if !barrier.state.is_released(generation))
     }
 
     /// Takes the waker back, but not the arrival.
     pub(super) fn leave_slot(&mut self, barrier: &Barrier) {
-        self.step.leave_slot(barrier);
-    }
-}
-
-impl Step {
-    fn leave_slot(self, barrier: &Barrier) {
-        if let Step::Waiting { generation, slot }
-        | Step::Queued {
-            behind: generation,
-            slot,
-        } = self
-        {
-            barrier.slab.slot(slot).vacate(generation);
+        match self.state {
+            // The slot is the releaser's.
+            WaitState::Waiting { generation, .. } if barrier.state.is_released(generation) => {}
+            state => state.deregister(barrier),
         }
     }
 }
 
-/// Puts `waker` into a slot that waits for the release of `generation`. Returns false if that has
-/// come.
-fn hold_again(barrier: &Barrier, generation: u64, slot: usize, waker: &Waker) -> bool {
-    let is_released = || barrier.state.is_released(generation);
-    let slot = barrier.slab.slot(slot);
-    slot.hold_again(generation, waker, is_released)
+impl WaitState {
+    fn deregister(self, barrier: &Barrier) {
+        if let WaitState::Waiting {
+            generation, slot, ..
+        }
+        | WaitState::Queued {
+            behind: generation,
+            slot,
+            ..
+        } = self
+        {
+            drop(barrier.slab.slot(slot as usize).deregister(generation));
+        }
+    }
 }

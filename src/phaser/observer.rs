@@ -59,12 +59,9 @@ impl<'a> Observation<'a> {
     }
 
     fn leave_slot(&mut self) {
-        if let Some(slot) = self.slot.take() {
-            self.phaser
-                .shared
-                .observers
-                .slot(slot)
-                .vacate(self.phase.min(LAST));
+        if let Some(index) = self.slot.take() {
+            let slot = self.phaser.shared.observers.slot(index);
+            drop(slot.deregister(self.phase.min(LAST)));
         }
     }
 }
@@ -80,24 +77,29 @@ impl Future for Observation<'_> {
                 self.leave_slot();
                 return Poll::Ready(end);
             }
-            match self.slot.take() {
+            match self.slot {
                 Some(index) => {
                     let slot = shared.observers.slot(index);
-                    if slot.hold_again(self.phase.min(LAST), cx.waker(), || self.end().is_some()) {
-                        self.slot = Some(index);
-                        return Poll::Pending;
+                    let is_over = || self.end().is_some();
+                    let waker = cx.waker().clone();
+                    match slot.reregister(self.phase.min(LAST), waker, is_over) {
+                        Ok(replaced) => {
+                            drop(replaced);
+                            return Poll::Pending;
+                        }
+                        Err(_) => self.slot = None,
                     }
                 }
                 None => {
-                    let (index, slot) = shared.observers.claim(0);
-                    slot.hold(self.phase.min(LAST), cx.waker());
+                    let (index, access) = shared.observers.claim(0);
+                    let slot = access.register_late(self.phase.min(LAST), cx.waker());
                     // Who ends the phase after this finds the slot. The second look is for a thread that
                     // was away for so long that the word came round.
                     if shared.state.publish(word).is_ok() && self.end().is_none() {
                         self.slot = Some(index);
                         return Poll::Pending;
                     }
-                    slot.vacate(self.phase.min(LAST));
+                    drop(slot.deregister(self.phase.min(LAST)));
                 }
             }
         }

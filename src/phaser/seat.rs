@@ -367,7 +367,9 @@ impl Seats {
 
     /// A seat for a new member, perhaps the one at `hint`.
     pub(crate) fn take(&self, hint: usize) -> usize {
-        self.seats.claim(hint, Seat::take).0
+        self.seats
+            .find_or_grow(hint, |seat| seat.take().then_some(()))
+            .0
     }
 
     /// The seat at `index`, which is the caller's.
@@ -426,7 +428,8 @@ impl Seats {
             seat.owner.fetch_xor(CHANGE, Ordering::Release);
             return old;
         }
-        let (another, new) = self.seats.claim(*index, Seat::take);
+        let find = |seat| Seat::take(seat).then_some(seat);
+        let (another, new) = self.seats.find_or_grow(*index, find);
         // SAFETY: nobody reads a seat that was free.
         let none = unsafe { new.replace(Some(waker)) };
         debug_assert!(none.is_none());

@@ -34,3 +34,10 @@ pub fn hooked_waker(hook: impl Fn() -> Waker + Send + Sync + 'static) -> Waker {
 pub fn unclonable_waker() -> Waker {
     hooked_waker(|| resume_unwind(Box::new("no clone of this waker")))
 }
+
+/// Another waker with the pointers of `hooked`.
+pub fn twin(hooked: &Waker) -> Waker {
+    assert!(core::ptr::eq(hooked.vtable(), &raw const VTABLE));
+    // SAFETY: as in `hooked_waker`, by which it was made: it owns nothing.
+    unsafe { Waker::new(hooked.data(), hooked.vtable()) }
+}

@@ -5,8 +5,7 @@
 //! drops the second of two registrations that meet, this one panics, because the slab promises
 //! that they never do. [`AtomicWaker`], which the slab uses, holds it to all of that promise: each
 //! use of a cell happens after the one before, through the orderings of the owner word and not
-//! through the cell's own. (There is one exception, which no model reaches: a waiter that vacates a
-//! slot which a stale one holds by now. `Slot::vacate` leaves that to the cell.)
+//! through the cell's own.
 
 use core::task::Waker;
 use std::sync::Mutex;

@@ -46,8 +46,35 @@ fn a_leader_against_a_poll_with_a_fresh_waker() {
             old.wakes(),
             new.wakes()
         );
+        // No slot keeps either.
+        assert_eq!([&old, &new].map(Arc::strong_count), [1, 1]);
         assert_clean(&barrier, 1);
         outcome
+    });
+}
+
+#[test]
+fn a_leader_against_a_poll_with_the_same_waker() {
+    explore(5, &["ready", "waits"], || {
+        let barrier = warm(2);
+        let counter = Counter::new();
+        let mut wait = arrived(&barrier, &counter);
+        let waiter = thread::spawn({
+            let counter = counter.clone();
+            move || {
+                let released = poll(&mut wait, &counter).is_ready();
+                (wait, released)
+            }
+        });
+
+        assert!(ready(&mut barrier.clone().wait_owned(), &Counter::new()).is_leader());
+        let (mut wait, released) = waiter.join().unwrap();
+        assert_eq!(counter.wakes(), 1);
+        if !released {
+            assert!(!ready(&mut wait, &counter).is_leader());
+        }
+        assert_clean(&barrier, 1);
+        if released { "ready" } else { "waits" }.into()
     });
 }
 
@@ -188,29 +215,29 @@ fn an_arrival_that_is_taken_back_against_an_arrival() {
 #[test]
 fn a_leader_still_releasing_against_a_released_waiter_in_the_next_generation() {
     let outcomes = ["in the next", "not released yet"];
-    explore(30, &outcomes, || {
+    explore(2_000, &outcomes, || {
         let barrier = warm(2);
         let (first, second) = (Counter::new(), Counter::new());
         let mut wait = arrived(&barrier, &first);
-        let leader = thread::spawn({
-            let barrier = barrier.clone();
-            move || assert!(ready(&mut barrier.wait_owned(), &Counter::new()).is_leader())
+        let waiter = thread::spawn({
+            let (barrier, first, second) = (barrier.clone(), first.clone(), second.clone());
+            move || {
+                let released = poll(&mut wait, &first).is_ready();
+                let next = released.then(|| arrived(&barrier, &second));
+                (wait, next)
+            }
         });
 
-        let outcome = match poll(&mut wait, &first) {
-            Poll::Ready(_) => {
-                let next = arrived(&barrier, &second);
-                leader.join().unwrap();
-                // The leader of generation 0 has not touched it.
-                assert_eq!((second.wakes(), barrier.arrived()), (0, 1));
-                drop(next);
-                "in the next"
-            }
-            Poll::Pending => {
-                leader.join().unwrap();
-                assert_eq!(first.wakes(), 1);
-                "not released yet"
-            }
+        assert!(ready(&mut barrier.clone().wait_owned(), &Counter::new()).is_leader());
+        let (_wait, next) = waiter.join().unwrap();
+        assert_eq!(first.wakes(), 1);
+        let outcome = if let Some(next) = next {
+            // The leader of generation 0 has not touched it.
+            assert_eq!((second.wakes(), barrier.arrived()), (0, 1));
+            drop(next);
+            "in the next"
+        } else {
+            "not released yet"
         };
         assert_clean(&barrier, 1);
         outcome.into()
@@ -220,24 +247,30 @@ fn a_leader_still_releasing_against_a_released_waiter_in_the_next_generation() {
 #[test]
 fn a_leader_still_releasing_against_a_wait_of_the_next_generation_that_is_dropped() {
     let outcomes = ["in the next", "not released yet"];
-    explore(30, &outcomes, || {
+    explore(2_000, &outcomes, || {
         let barrier = warm(2);
         let (first, second) = (Counter::new(), Counter::new());
         let mut wait = arrived(&barrier, &first);
-        let leader = thread::spawn({
-            let barrier = barrier.clone();
-            move || assert!(ready(&mut barrier.wait_owned(), &Counter::new()).is_leader())
+        let waiter = thread::spawn({
+            let (barrier, second) = (barrier.clone(), second.clone());
+            move || {
+                let released = poll(&mut wait, &first).is_ready();
+                if released {
+                    drop(arrived(&barrier, &second));
+                }
+                (wait, released)
+            }
         });
 
-        let outcome = if poll(&mut wait, &first).is_ready() {
-            drop(arrived(&barrier, &second));
+        assert!(ready(&mut barrier.clone().wait_owned(), &Counter::new()).is_leader());
+        let (_wait, released) = waiter.join().unwrap();
+        assert_eq!(second.wakes(), 0);
+        assert_clean(&barrier, 1);
+        let outcome = if released {
             "in the next"
         } else {
             "not released yet"
         };
-        leader.join().unwrap();
-        assert_eq!(second.wakes(), 0);
-        assert_clean(&barrier, 1);
         outcome.into()
     });
 }
