@@ -4,6 +4,7 @@ mod arrival;
 #[cfg(feature = "std")]
 mod blocking;
 mod leader;
+mod observation;
 mod party;
 mod wait;
 mod waiter;
@@ -18,12 +19,13 @@ use {self::party::Withdrawing, core::time::Duration, std::time::Instant};
 
 #[cfg(feature = "std")]
 pub use self::blocking::WaitTimeoutError;
-use self::party::Party;
 pub use self::{
-    arrival::Arrival,
-    leader::{Leader, WaitLeader},
+    arrival::{Arrival, OwnedArrival},
+    leader::{Leader, OwnedLeader, OwnedWaitLeader, WaitLeader},
+    observation::Observation,
     wait::{OwnedWait, Wait},
 };
+use self::{party::Party, waiter::Lead};
 use crate::{
     slab::Slab,
     state::State,
@@ -163,6 +165,9 @@ impl Barrier {
     /// # }
     /// ```
     ///
+    /// A `Wait` that is dropped while a [`Leader`] holds the release of its generation counts too. Its waker
+    /// is kept until the release.
+    ///
     /// A future that is leaked with [`mem::forget`](core::mem::forget) cannot take anything back:
     /// it stays counted until its generation completes, and costs nothing from then on.
     ///
@@ -212,7 +217,8 @@ impl Barrier {
     /// While the release is held the generation is complete: nobody withdraws from it. It is not
     /// counted by [`generation`](Self::generation) yet, and [`arrived`](Self::arrived) is `n`.
     /// Newcomers arrive in the next generation, which cannot complete before the release: so there
-    /// is never more than one `Leader` of a barrier.
+    /// is never more than one `Leader` of a barrier. The newcomer that would complete it *queues*: it is
+    /// counted after the release, and stays queued until then even if an earlier newcomer withdraws.
     ///
     /// # Examples
     ///
@@ -260,6 +266,38 @@ impl Barrier {
         WaitLeader(Party::new(self))
     }
 
+    /// Waits like [`wait_leader`](Self::wait_leader), with a future and a leader that own their barrier
+    /// and are `'static`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use atomic_barrier::Barrier;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let barrier = Arc::new(Barrier::new(2));
+    /// let other = tokio::spawn(barrier.clone().wait_owned());
+    /// # tokio::task::yield_now().await;
+    /// if let Some(leader) = barrier.wait_leader_owned().await {
+    ///     // The section goes on in a task of its own, and ends with it.
+    ///     tokio::spawn(async move {
+    ///         println!("both are here");
+    ///         leader.release();
+    ///     });
+    /// }
+    /// # assert!(!other.await.unwrap().is_leader());
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety, panics and memory ordering
+    ///
+    /// As for [`wait_leader`](Self::wait_leader).
+    pub fn wait_leader_owned(self: Arc<Self>) -> OwnedWaitLeader {
+        OwnedWaitLeader(Party::new(self))
+    }
+
     /// Arrives now and for good; the future that is returned can be awaited now, later or never.
     ///
     /// It serves work that can overlap the wait: arrive, do what the other parties need not wait
@@ -298,8 +336,37 @@ impl Barrier {
     /// counted. A panic out of the `Waker::wake` of one of the others may leave through this call.
     pub fn arrive(&self) -> Arrival<'_> {
         let mut party = Party::new(self);
-        party.arrive("Barrier::arrive");
+        party.arrive("Barrier::arrive", Lead::Release);
         Arrival(party)
+    }
+
+    /// Arrives like [`arrive`](Self::arrive), with a future that owns its barrier and is `'static`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use atomic_barrier::Barrier;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let barrier = Arc::new(Barrier::new(2));
+    /// let arrival = barrier.clone().arrive_owned();
+    /// let report = tokio::spawn(async move {
+    ///     println!("generation {} is over", arrival.await.generation());
+    /// });
+    /// assert!(barrier.wait().await.is_leader());
+    /// # report.await.unwrap();
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety and panics
+    ///
+    /// As for [`arrive`](Self::arrive).
+    pub fn arrive_owned(self: Arc<Self>) -> OwnedArrival {
+        let mut party = Party::new(self);
+        party.arrive("Barrier::arrive_owned", Lead::Release);
+        OwnedArrival(party)
     }
 
     /// Blocks this thread until `n` parties have arrived, of which it is one.
@@ -328,7 +395,7 @@ impl Barrier {
     /// waiter that helps it, once that has nobody left to wake.
     #[cfg(feature = "std")]
     pub fn wait_blocking(&self) -> BarrierWaitResult {
-        self.block(None).expect("no deadline to miss")
+        self.block_until(None).expect("no deadline to miss")
     }
 
     /// Blocks this thread like [`wait_blocking`](Self::wait_blocking), for at most `timeout`.
@@ -362,15 +429,207 @@ impl Barrier {
         &self,
         timeout: Duration,
     ) -> Result<BarrierWaitResult, WaitTimeoutError> {
-        self.block(Instant::now().checked_add(timeout))
+        self.block_until(Instant::now().checked_add(timeout))
+    }
+
+    /// Blocks this thread like [`wait_blocking`](Self::wait_blocking), until `deadline` at the latest.
+    ///
+    /// A deadline serves where one limit spans several attempts, or several barriers.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    ///
+    /// # fn main() -> Result<(), atomic_barrier::barrier::WaitTimeoutError> {
+    /// # let (loaded, connected) = (atomic_barrier::Barrier::new(1), atomic_barrier::Barrier::new(1));
+    /// let deadline = Instant::now() + Duration::from_secs(5);
+    /// loaded.wait_blocking_deadline(deadline)?;
+    /// connected.wait_blocking_deadline(deadline)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors and panics
+    ///
+    /// As for [`wait_blocking_timeout`](Self::wait_blocking_timeout).
+    #[cfg(feature = "std")]
+    pub fn wait_blocking_deadline(
+        &self,
+        deadline: Instant,
+    ) -> Result<BarrierWaitResult, WaitTimeoutError> {
+        self.block_until(Some(deadline))
     }
 
     #[cfg(feature = "std")]
-    fn block(&self, deadline: Option<Instant>) -> Result<BarrierWaitResult, WaitTimeoutError> {
+    fn block_until(
+        &self,
+        deadline: Option<Instant>,
+    ) -> Result<BarrierWaitResult, WaitTimeoutError> {
         const SOURCE: &str = "Barrier::wait_blocking";
         let mut party = Withdrawing::new(self);
-        party.arrive(SOURCE);
-        party.block(deadline, |party, waker| party.poll_wait(SOURCE, waker))
+        party.arrive(SOURCE, Lead::Release);
+        party.block_until(deadline, |party, waker| party.poll_wait(SOURCE, waker))
+    }
+
+    /// Blocks this thread like [`wait_blocking`](Self::wait_blocking), and makes the last to arrive a
+    /// [`Leader`] while all the others stay blocked.
+    ///
+    /// It is [`wait_leader`](Self::wait_leader) for a thread: threads and tasks meet in the same
+    /// generation, and the last of them leads.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::{sync::Mutex, thread};
+    ///
+    /// let barrier = atomic_barrier::Barrier::new(4);
+    /// let cells = Mutex::new(vec![1, 2, 3, 4]);
+    /// thread::scope(|scope| {
+    ///     for i in 0..4 {
+    ///         let (barrier, cells) = (&barrier, &cells);
+    ///         scope.spawn(move || {
+    ///             cells.lock().unwrap()[i] *= 10;
+    ///             if let Some(leader) = barrier.wait_leader_blocking() {
+    ///                 // All four have done their part and only this thread runs.
+    ///                 cells.lock().unwrap().reverse();
+    ///                 leader.release();
+    ///             }
+    ///             assert_eq!(*cells.lock().unwrap(), [40, 30, 20, 10]);
+    ///         });
+    ///     }
+    /// });
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// A panic out of a `Waker::wake` leaves through the release.
+    ///
+    /// # Memory ordering
+    ///
+    /// As for [`wait_leader`](Self::wait_leader).
+    #[cfg(feature = "std")]
+    pub fn wait_leader_blocking(&self) -> Option<Leader<'_>> {
+        self.block_leader_until(None).expect("no deadline to miss")
+    }
+
+    /// Blocks this thread like [`wait_leader_blocking`](Self::wait_leader_blocking), for at most
+    /// `timeout`.
+    ///
+    /// A `timeout` too long for the clock to add to the present time never ends.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let barrier = atomic_barrier::Barrier::new(2);
+    /// match barrier.wait_leader_blocking_timeout(Duration::from_millis(1)) {
+    ///     Ok(Some(leader)) => leader.release(),
+    ///     Ok(None) => {}
+    ///     Err(error) => println!("{error}"),
+    /// }
+    /// assert_eq!(barrier.arrived(), 0);
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`WaitTimeoutError`] as for [`wait_blocking_timeout`](Self::wait_blocking_timeout): the call
+    /// does not return while the leader is at work, so it never goes on beside that.
+    ///
+    /// # Panics
+    ///
+    /// As for [`wait_leader_blocking`](Self::wait_leader_blocking).
+    #[cfg(feature = "std")]
+    pub fn wait_leader_blocking_timeout(
+        &self,
+        timeout: Duration,
+    ) -> Result<Option<Leader<'_>>, WaitTimeoutError> {
+        self.block_leader_until(Instant::now().checked_add(timeout))
+    }
+
+    /// Blocks this thread like [`wait_leader_blocking`](Self::wait_leader_blocking), until `deadline`
+    /// at the latest.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    ///
+    /// # fn main() -> Result<(), atomic_barrier::barrier::WaitTimeoutError> {
+    /// let barrier = atomic_barrier::Barrier::new(1);
+    /// let deadline = Instant::now() + Duration::from_secs(5);
+    /// let leader = barrier.wait_leader_blocking_deadline(deadline)?;
+    /// assert!(leader.is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors and panics
+    ///
+    /// As for [`wait_leader_blocking_timeout`](Self::wait_leader_blocking_timeout).
+    #[cfg(feature = "std")]
+    pub fn wait_leader_blocking_deadline(
+        &self,
+        deadline: Instant,
+    ) -> Result<Option<Leader<'_>>, WaitTimeoutError> {
+        self.block_leader_until(Some(deadline))
+    }
+
+    #[cfg(feature = "std")]
+    fn block_leader_until(
+        &self,
+        deadline: Option<Instant>,
+    ) -> Result<Option<Leader<'_>>, WaitTimeoutError> {
+        const SOURCE: &str = "Barrier::wait_leader_blocking";
+        let mut party = Withdrawing::new(self);
+        party.arrive(SOURCE, Lead::Hold);
+        let leader = party.block_until(deadline, |party, waker| party.poll_leader(SOURCE, waker));
+        Ok(leader?.map(Leader))
+    }
+
+    /// Awaits the end of `generation` without being one of its parties.
+    ///
+    /// It is ready at once if that generation is over, and may be one that has not begun. Any number of
+    /// observers may await the same.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let barrier = atomic_barrier::Barrier::new(2);
+    /// let worker = async || {
+    ///     barrier.wait().await;
+    ///     barrier.wait().await;
+    /// };
+    /// let report = async || {
+    ///     barrier.observe(0).await;
+    ///     // Both workers have finished their first part.
+    ///     assert!(barrier.generation() >= 1);
+    ///     barrier.observe(1).await;
+    /// };
+    /// tokio::join!(report(), worker(), worker());
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// This method is cancel safe: polled, dropped or leaked, an [`Observation`] changes nothing for
+    /// the parties.
+    ///
+    /// # Panics
+    ///
+    /// Polling the future again after it was ready panics. A panic out of `Waker::clone` leaves through
+    /// the poll that cloned; the next registers anew. An observer that is polled during the wakes of its
+    /// generation may help with them, and a panic out of `Waker::wake` then leaves through that poll.
+    ///
+    /// # Memory ordering
+    ///
+    /// All that the parties of the generation did before they arrived *happens before* all that the
+    /// observer does once this is ready.
+    pub fn observe(&self, generation: u64) -> Observation<'_> {
+        Observation(Party::observing(self, generation))
     }
 
     /// The number of parties that make a generation: what [`new`](Self::new) was given, at least 1.

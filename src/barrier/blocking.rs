@@ -12,14 +12,21 @@ use super::{Barrier, party::Party};
 use crate::blocking::{Block, block};
 
 impl<B: Deref<Target = Barrier>, const WITHDRAWS: bool> Party<B, WITHDRAWS> {
-    /// Blocks this thread until `poll` is ready, or until it could withdraw at the `deadline`.
-    pub(super) fn block<T>(
+    /// Blocks this thread until `poll` is ready.
+    pub(super) fn block<T>(self, poll: impl FnMut(&mut Self, &Waker) -> Poll<T>) -> T {
+        let ready = block(BlockingWait { party: self, poll }, None);
+        ready.expect("no deadline to miss")
+    }
+
+    /// Blocks this thread until `poll` is ready, or until the party could withdraw at the `deadline`.
+    /// Without one it never does.
+    pub(super) fn block_until<T>(
         self,
         deadline: Option<Instant>,
         poll: impl FnMut(&mut Self, &Waker) -> Poll<T>,
     ) -> Result<T, WaitTimeoutError> {
-        let wait = BlockingWait { party: self, poll };
-        block(wait, deadline).ok_or(WaitTimeoutError(()))
+        let ready = block(BlockingWait { party: self, poll }, deadline);
+        ready.ok_or(WaitTimeoutError(()))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The futures and the guards of a leader that acts while all others of its generation stay blocked.
 
+use alloc::sync::Arc;
 use core::{
     fmt,
     future::Future,
@@ -39,13 +40,47 @@ impl<'a> Future for WaitLeader<'a> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let poll = self.0.poll_leader("Barrier::wait_leader", cx.waker());
-        poll.map(|leader| leader.map(Leader))
+        poll.map(|release| release.map(Leader))
     }
 }
 
 impl fmt::Debug for WaitLeader<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.debug("WaitLeader", f).finish_non_exhaustive()
+    }
+}
+
+/// The future of [`Barrier::wait_leader_owned`]. Dropping it takes its arrival back, unless its
+/// generation is complete.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+/// use atomic_barrier::{Barrier, barrier::OwnedWaitLeader};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let barrier = Arc::new(Barrier::new(1));
+/// let wait: OwnedWaitLeader = barrier.wait_leader_owned();
+/// assert!(wait.await.is_some());
+/// # }
+/// ```
+#[must_use = "a wait arrives when it is first polled, and is taken back when it is dropped"]
+pub struct OwnedWaitLeader(pub(super) Withdrawing<Arc<Barrier>>);
+
+impl Future for OwnedWaitLeader {
+    type Output = Option<OwnedLeader>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let poll = self.0.poll_leader("Barrier::wait_leader_owned", cx.waker());
+        poll.map(|release| release.map(OwnedLeader))
+    }
+}
+
+impl fmt::Debug for OwnedWaitLeader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.debug("OwnedWaitLeader", f).finish_non_exhaustive()
     }
 }
 
@@ -122,6 +157,78 @@ impl Leader<'_> {
 impl fmt::Debug for Leader<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt_as("Leader", f)
+    }
+}
+
+/// The right to act while all other parties of a generation are blocked, from
+/// [`Barrier::wait_leader_owned`]. Dropping it releases them.
+///
+/// # Examples
+///
+/// The leader's section may go on in another task:
+///
+/// ```
+/// use std::sync::Arc;
+/// use atomic_barrier::{Barrier, barrier::OwnedLeader};
+///
+/// async fn checkpoint(leader: OwnedLeader) {
+///     println!("checkpoint {}, while all others wait", leader.generation());
+///     leader.release();
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let barrier = Arc::new(Barrier::new(2));
+/// let other = barrier.arrive();
+/// let leader = barrier.clone().wait_leader_owned().await.expect("the last to arrive");
+/// tokio::spawn(checkpoint(leader));
+/// assert_eq!(other.await.generation(), 0);
+/// # }
+/// ```
+#[must_use = "dropping the leader releases the others"]
+pub struct OwnedLeader(pub(super) HeldRelease<Arc<Barrier>>);
+
+impl OwnedLeader {
+    /// The number, from 0, of the generation that this leader completed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let barrier = std::sync::Arc::new(atomic_barrier::Barrier::new(1));
+    /// let leader = barrier.wait_leader_owned().await.expect("the only party");
+    /// assert_eq!(leader.generation(), 0);
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.0.generation
+    }
+
+    /// Releases the others, as dropping does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let barrier = std::sync::Arc::new(atomic_barrier::Barrier::new(1));
+    /// let leader = barrier.clone().wait_leader_owned().await.expect("the only party");
+    /// leader.release();
+    /// assert_eq!(barrier.generation(), 1);
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// As [`Leader::release`] does.
+    pub fn release(self) {}
+}
+
+impl fmt::Debug for OwnedLeader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt_as("OwnedLeader", f)
     }
 }
 

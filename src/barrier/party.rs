@@ -13,7 +13,7 @@ use super::{
 };
 use crate::trace::AsyncOp;
 
-/// A party of the barrier that `B` points to.
+/// A party of the barrier that `B` points to, or an observer of it.
 ///
 /// `WITHDRAWS` says what becomes of its arrival when it is dropped, or when a waker's code panics in
 /// a poll: it is withdrawn if its generation is not complete, or it stays counted.
@@ -29,6 +29,18 @@ pub(super) type Withdrawing<B> = Party<B, true>;
 /// A party that stays counted when it is dropped.
 pub(super) type Counted<B> = Party<B, false>;
 
+impl<'a> Counted<&'a Barrier> {
+    /// An observer of `generation`.
+    pub(super) fn observing(barrier: &'a Barrier, generation: u64) -> Self {
+        Self {
+            barrier,
+            // Its slot is none that a party looks at first.
+            waiter: Waiter::observing(generation, barrier.parties()),
+            op: AsyncOp::new(),
+        }
+    }
+}
+
 impl<B: Deref<Target = Barrier>, const WITHDRAWS: bool> Party<B, WITHDRAWS> {
     pub(super) fn new(barrier: B) -> Self {
         Self {
@@ -40,10 +52,10 @@ impl<B: Deref<Target = Barrier>, const WITHDRAWS: bool> Party<B, WITHDRAWS> {
 
     /// Arrives without a waker, for the method `source`.
     ///
-    /// Where it would have to queue, that is left to its first poll.
-    pub(super) fn arrive(&mut self, source: &'static str) {
+    /// Where it would have to queue, or to hold the release, that is left to its first poll.
+    pub(super) fn arrive(&mut self, source: &'static str, lead: Lead) {
         let barrier = &*self.barrier;
-        let arrive = || self.waiter.arrive(barrier);
+        let arrive = || self.waiter.arrive(barrier, lead);
         self.op
             .step(source, &barrier.resource, || barrier.numbers(), arrive);
     }
@@ -105,6 +117,16 @@ impl<B: Deref<Target = Barrier>, const WITHDRAWS: bool> Party<B, WITHDRAWS> {
     #[cfg(feature = "std")]
     pub(super) fn is_held_up(&self) -> bool {
         self.waiter.is_held_up(&self.barrier)
+    }
+
+    /// The generation that it waits for or leads, before it was ready.
+    pub(super) fn generation(&self) -> Option<u64> {
+        self.waiter.generation()
+    }
+
+    /// Whether the next poll is ready, for a party that does not hold the release.
+    pub(super) fn is_released(&self) -> bool {
+        self.waiter.is_released(&self.barrier)
     }
 
     /// Begins what [`fmt::Debug`] prints of a future: its name and its barrier.

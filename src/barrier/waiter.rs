@@ -8,6 +8,9 @@ use core::{
 use super::{Barrier, BarrierWaitResult, leader::HeldRelease};
 use crate::state::{Next, Word};
 
+/// The last generation that a slot can wait for. It is never reached.
+const LAST: u64 = u64::MAX >> 2;
+
 /// How far one party has come.
 #[derive(Debug)]
 pub(super) struct Waiter {
@@ -76,10 +79,18 @@ impl Waiter {
         }
     }
 
+    /// An observer of `generation`: it waits like a party that has arrived there, but is not counted.
+    pub(super) const fn observing(generation: u64, hint: usize) -> Self {
+        let generation = if generation < LAST { generation } else { LAST };
+        Self {
+            step: Step::Counted { generation, hint },
+        }
+    }
+
     /// Arrives without a waker, and releases the others if that completes the generation.
     ///
-    /// Where it would have to queue, the waiter stays new.
-    pub(super) fn arrive(&mut self, barrier: &Barrier) {
+    /// Where it would have to queue, or to hold the release, the waiter stays new.
+    pub(super) fn arrive(&mut self, barrier: &Barrier, lead: Lead) {
         let mut word = barrier.state.load();
         loop {
             let turned = match barrier.state.next(word) {
@@ -88,6 +99,7 @@ impl Waiter {
                     self.state = WaitState::Counted { generation, hint };
                     barrier.resource.arrived(|| barrier.numbers());
                 }),
+                Next::Leads { .. } if matches!(lead, Lead::Hold) => return,
                 Next::Leads { generation } => barrier.state.complete(word).map(|()| {
                     self.state = WaitState::Leading { generation };
                     barrier.slab.wake_all(generation);
@@ -374,6 +386,27 @@ impl Waiter {
         self.state = WaitState::New;
         state.deregister(barrier);
         true
+    }
+
+    /// The generation that it waits for or leads, before it was ready.
+    pub(super) fn generation(&self) -> Option<u64> {
+        match self.step {
+            Step::Counted { generation, .. }
+            | Step::Waiting { generation, .. }
+            | Step::Leading { generation } => Some(generation),
+            Step::New | Step::Queued { .. } | Step::Done => None,
+        }
+    }
+
+    /// Whether the next poll is ready, for a waiter that does not hold the release.
+    pub(super) fn is_released(&self, barrier: &Barrier) -> bool {
+        match self.step {
+            Step::New | Step::Queued { .. } => false,
+            Step::Counted { generation, .. } | Step::Waiting { generation, .. } => {
+                barrier.state.is_released(generation)
+            }
+            Step::Leading { .. } | Step::Done => true,
+        }
     }
 
     /// Whether it has arrived and nothing but the release is missing.

@@ -327,3 +327,71 @@ fn an_arrival_orders_what_came_before_it() {
         });
     }
 }
+
+#[test]
+fn an_arrival_knows_its_generation_until_it_was_awaited() {
+    let barrier = Barrier::new(2);
+    for generation in 0..3 {
+        let [mut first, mut last] = [(); 2].map(|()| barrier.arrive());
+        for arrival in [&first, &last] {
+            assert_eq!(arrival.generation(), Some(generation));
+        }
+        assert_eq!(poll(&mut first, Waker::noop()), Released(generation));
+        assert_eq!(poll(&mut last, Waker::noop()), Led(generation));
+        for arrival in [&first, &last] {
+            assert_eq!(arrival.generation(), None);
+            assert!(arrival.is_released());
+        }
+    }
+}
+
+#[test]
+fn an_arrival_is_released_when_its_generation_is() {
+    let barrier = Barrier::new(3);
+    let [mut polled, unpolled] = [(); 2].map(|()| barrier.arrive());
+    assert_eq!(poll(&mut polled, Waker::noop()), Pending);
+    let leader = lead(&barrier);
+    // Two of the next generation, and the one that would complete it.
+    let early = [(); 2].map(|()| barrier.arrive());
+    let mut queued = barrier.arrive();
+    assert_eq!(poll(&mut queued, Waker::noop()), Pending);
+    for arrival in [&polled, &unpolled] {
+        assert_eq!(
+            (arrival.generation(), arrival.is_released()),
+            (Some(0), false)
+        );
+    }
+    for arrival in &early {
+        assert_eq!(
+            (arrival.generation(), arrival.is_released()),
+            (Some(1), false)
+        );
+    }
+    assert_eq!((queued.generation(), queued.is_released()), (None, false));
+
+    leader.release();
+    assert!(polled.is_released() && unpolled.is_released());
+    assert!(!early.iter().any(|arrival| arrival.is_released()));
+    assert_eq!((queued.generation(), queued.is_released()), (None, false));
+    assert_eq!(poll(&mut queued, Waker::noop()), Led(1));
+    assert!(early.iter().all(|arrival| arrival.is_released()));
+}
+
+#[test]
+fn an_arrival_that_is_released_has_seen_what_the_others_did() {
+    let barrier = Barrier::new(2);
+    let work = AtomicU64::new(0);
+    for generation in 0..300 {
+        thread::scope(|scope| {
+            let arrival = barrier.arrive();
+            scope.spawn(|| {
+                work.store(generation + 1, Ordering::Relaxed);
+                drop(barrier.arrive());
+            });
+            while !arrival.is_released() {
+                thread::yield_now();
+            }
+            assert_eq!(work.load(Ordering::Relaxed), generation + 1);
+        });
+    }
+}

@@ -467,3 +467,172 @@ fn a_thread_may_block_while_it_ends() {
         assert!(receiver.recv().unwrap().unwrap().is_leader());
     }
 }
+
+// Deadlines.
+
+#[test]
+fn a_deadline_spans_several_waits() {
+    let barrier = Barrier::new(2);
+    let deadline = Instant::now() + Duration::from_millis(10);
+    for _ in 0..3 {
+        assert!(barrier.wait_blocking_deadline(deadline).is_err());
+        assert!(Instant::now() >= deadline);
+        assert_eq!(counts(&barrier), (0, 0));
+    }
+    // The last to come needs no time.
+    drop(barrier.arrive());
+    assert!(barrier.wait_blocking_deadline(deadline).is_ok());
+    assert_eq!(counts(&barrier), (0, 1));
+}
+
+// Arrivals that a thread waits for.
+
+#[test]
+fn a_thread_waits_for_its_arrival() {
+    const GENERATIONS: u64 = 300;
+    let barrier = Arc::new(Barrier::new(3));
+    let results = thread::scope(|scope| {
+        let borrowed = scope.spawn(|| {
+            let meet = |_| barrier.arrive().wait_blocking();
+            (0..GENERATIONS).map(meet).collect::<Vec<_>>()
+        });
+        let owned = scope.spawn(|| {
+            let meet = |_| barrier.clone().arrive_owned().wait_blocking();
+            (0..GENERATIONS).map(meet).collect::<Vec<_>>()
+        });
+        let mut results: Vec<_> = (0..GENERATIONS).map(|_| barrier.wait_blocking()).collect();
+        results.extend(borrowed.join().unwrap());
+        results.extend(owned.join().unwrap());
+        results
+    });
+    assert_meetings(3, results);
+}
+
+#[test]
+fn a_thread_waits_for_an_arrival_that_queues() {
+    let barrier = Barrier::new(1);
+    let leader = try_to_lead(&barrier).unwrap();
+    let queued = barrier.arrive();
+    assert_eq!(queued.generation(), None);
+    thread::scope(|scope| {
+        let waits = scope.spawn(|| queued.wait_blocking());
+        for _ in 0..100 {
+            thread::yield_now();
+            assert!(!waits.is_finished());
+        }
+        leader.release();
+        assert_eq!(waits.join().unwrap().generation(), 1);
+    });
+    assert_eq!(counts(&barrier), (0, 2));
+}
+
+// Threads that lead.
+
+/// The ways for a thread to wait for the leader.
+const LEADS: [fn(&Barrier) -> Option<Leader<'_>>; 3] = [
+    |barrier| barrier.wait_leader_blocking(),
+    |barrier| barrier.wait_leader_blocking_timeout(Duration::MAX).unwrap(),
+    |barrier| {
+        let deadline = Instant::now() + Duration::from_secs(3600);
+        barrier.wait_leader_blocking_deadline(deadline).unwrap()
+    },
+];
+
+#[test]
+fn one_thread_leads_while_the_others_stay_blocked() {
+    const PARTIES: usize = 4;
+    const GENERATIONS: u64 = 200;
+    let barrier = Barrier::new(PARTIES);
+    let section = AtomicU64::new(0);
+    let led = AtomicU64::new(0);
+    thread::scope(|scope| {
+        for party in 0..PARTIES {
+            let (barrier, section, led) = (&barrier, &section, &led);
+            scope.spawn(move || {
+                for generation in 0..GENERATIONS {
+                    if let Some(leader) = LEADS[party % LEADS.len()](barrier) {
+                        assert_eq!(leader.generation(), 2 * generation);
+                        thread::yield_now();
+                        section.store(generation + 1, Ordering::Relaxed);
+                        led.fetch_add(1, Ordering::Relaxed);
+                    }
+                    assert_eq!(section.load(Ordering::Relaxed), generation + 1);
+                    // Else the next leader might already be at work.
+                    barrier.wait_blocking();
+                }
+            });
+        }
+    });
+    assert_eq!(led.load(Ordering::Relaxed), GENERATIONS);
+    assert_eq!(counts(&barrier), (0, 2 * GENERATIONS));
+}
+
+#[test]
+fn a_thread_that_comes_last_leads_tasks() {
+    for lead in LEADS {
+        let barrier = Barrier::new(2);
+        let waker = CountingWaker::new();
+        let mut wait = barrier.wait();
+        assert_eq!(poll(&mut wait, &waker), Pending);
+        let leader = lead(&barrier).unwrap();
+        assert_eq!(poll(&mut wait, &waker), Pending);
+        assert_eq!((counts(&barrier), waker.wakes()), ((2, 0), 0));
+        leader.release();
+        assert_eq!((counts(&barrier), waker.wakes()), ((0, 1), 1));
+        assert_eq!(poll(&mut wait, &waker), Released(0));
+    }
+}
+
+#[test]
+fn a_thread_that_waits_for_the_leader_is_released_by_it() {
+    for lead in LEADS {
+        let barrier = Barrier::new(2);
+        thread::scope(|scope| {
+            let waits = scope.spawn(|| lead(&barrier).is_none());
+            until_arrived(&barrier, 1);
+            let leader = try_to_lead(&barrier).unwrap();
+            for _ in 0..100 {
+                thread::yield_now();
+                assert!(!waits.is_finished());
+            }
+            leader.release();
+            assert!(waits.join().unwrap());
+        });
+    }
+}
+
+#[test]
+fn a_thread_that_times_out_before_there_is_a_leader_withdraws() {
+    let barrier = Barrier::new(2);
+    for timeout in [0, 1, 20].map(Duration::from_millis) {
+        assert!(barrier.wait_leader_blocking_timeout(timeout).is_err());
+        let deadline = Instant::now() + timeout;
+        assert!(barrier.wait_leader_blocking_deadline(deadline).is_err());
+        assert_eq!(counts(&barrier), (0, 0));
+    }
+    // The last to come needs no time.
+    drop(barrier.arrive());
+    let leader = barrier.wait_leader_blocking_timeout(Duration::ZERO);
+    leader.unwrap().expect("the last to arrive").release();
+    assert_eq!(counts(&barrier), (0, 1));
+}
+
+#[test]
+fn a_thread_that_waits_for_the_leader_queues_behind_a_held_release() {
+    let barrier = Barrier::new(1);
+    for generation in 0..100 {
+        let leader = barrier.wait_leader_blocking().unwrap();
+        thread::scope(|scope| {
+            let queued = scope.spawn(|| {
+                let leader = barrier.wait_leader_blocking().unwrap();
+                leader.generation()
+            });
+            for _ in 0..generation {
+                thread::yield_now();
+                assert!(!queued.is_finished());
+            }
+            leader.release();
+            assert_eq!(queued.join().unwrap(), 2 * generation + 1);
+        });
+    }
+}

@@ -6,6 +6,7 @@ mod blocking;
 mod cancellation;
 mod drop_in;
 mod leader;
+mod observer;
 mod owned;
 mod reference_model;
 mod runtimes;

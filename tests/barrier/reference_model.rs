@@ -10,7 +10,10 @@ use core::{
 };
 use std::{env, sync::Arc};
 
-use atomic_barrier::barrier::{Arrival, Barrier, Leader, OwnedWait, Wait, WaitLeader};
+use atomic_barrier::barrier::{
+    Arrival, Barrier, Leader, Observation, OwnedArrival, OwnedLeader, OwnedWait, OwnedWaitLeader,
+    Wait, WaitLeader,
+};
 use proptest::{
     collection::vec,
     prelude::*,
@@ -28,13 +31,37 @@ enum Kind {
     Wait,
     Owned,
     Arrive,
+    OwnedArrive,
     Leader,
+    OwnedLeader,
+    /// Of the generation before the current one, of that, or of one after it.
+    Observe,
+}
+
+impl Kind {
+    fn is_owned(self) -> bool {
+        matches!(self, Kind::Owned | Kind::OwnedArrive | Kind::OwnedLeader)
+    }
+
+    fn arrives_at_once(self) -> bool {
+        matches!(self, Kind::Arrive | Kind::OwnedArrive)
+    }
+
+    fn withdraws(self) -> bool {
+        !self.arrives_at_once() && self != Kind::Observe
+    }
+
+    fn holds(self) -> bool {
+        matches!(self, Kind::Leader | Kind::OwnedLeader)
+    }
 }
 
 /// One step. A future goes by its number, in the order in which they were made.
 #[derive(Clone, Copy, Debug)]
 enum Op {
     New(Kind),
+    /// Observes this many generations after the last that is over.
+    Observe(u64),
     Poll {
         future: usize,
         waker: usize,
@@ -67,14 +94,16 @@ fn decide(
 ) -> Option<Op> {
     match choice {
         0..4 => {
-            let kind = [
-                Kind::Wait,
-                Kind::Owned,
-                Kind::Arrive,
-                Kind::Leader,
-                Kind::Leader,
-            ][which % 5];
-            return (live.len() < 3 * parties).then_some(Op::New(kind));
+            let op = match which % 9 {
+                0 => Op::New(Kind::Wait),
+                1 => Op::New(Kind::Owned),
+                2 => Op::New(Kind::Arrive),
+                3 => Op::New(Kind::OwnedArrive),
+                4 | 5 => Op::New(Kind::Leader),
+                6 | 7 => Op::New(Kind::OwnedLeader),
+                _ => Op::Observe(waker as u64),
+            };
+            return (live.len() < 3 * parties).then_some(op);
         }
         4 => return is_held.then_some(Op::Release),
         _ => {}
@@ -86,7 +115,7 @@ fn decide(
         5..11 => Some(Op::Poll { future, waker }),
         11 => Some(Op::PollAgain(future)),
         // A forgotten owned wait would keep the barrier for ever.
-        14 if chosen.kind != Kind::Owned => Some(Op::Forget(future)),
+        14 if !chosen.kind.is_owned() => Some(Op::Forget(future)),
         _ => Some(Op::Drop(future)),
     }
 }
@@ -172,7 +201,7 @@ impl Model {
 
     /// A future that is forgotten is not dropped: its arrival stays, and so does its waker.
     fn drop(&mut self, future: usize, step: Step, kind: Kind) {
-        if let (Step::Counted(generation), false) = (step, kind == Kind::Arrive) {
+        if let (Step::Counted(generation), true) = (step, kind.withdraws()) {
             if !self.is_open(generation) {
                 return;
             }
@@ -194,7 +223,32 @@ enum AnyWait<'a> {
     Wait(Wait<'a>),
     Owned(OwnedWait),
     Arrive(Arrival<'a>),
+    OwnedArrive(OwnedArrival),
     Leader(WaitLeader<'a>),
+    OwnedLeader(OwnedWaitLeader),
+    Observe(Observation<'a>),
+}
+
+/// What holds the release.
+enum AnyLeader<'a> {
+    Leader(Leader<'a>),
+    Owned(OwnedLeader),
+}
+
+impl AnyLeader<'_> {
+    fn generation(&self) -> u64 {
+        match self {
+            AnyLeader::Leader(leader) => leader.generation(),
+            AnyLeader::Owned(leader) => leader.generation(),
+        }
+    }
+
+    fn release(self) {
+        match self {
+            AnyLeader::Leader(leader) => leader.release(),
+            AnyLeader::Owned(leader) => leader.release(),
+        }
+    }
 }
 
 impl<'a> AnyWait<'a> {
@@ -203,18 +257,31 @@ impl<'a> AnyWait<'a> {
             Kind::Wait => AnyWait::Wait(barrier.wait()),
             Kind::Owned => AnyWait::Owned(barrier.clone().wait_owned()),
             Kind::Arrive => AnyWait::Arrive(barrier.arrive()),
+            Kind::OwnedArrive => AnyWait::OwnedArrive(barrier.clone().arrive_owned()),
             Kind::Leader => AnyWait::Leader(barrier.wait_leader()),
+            Kind::OwnedLeader => AnyWait::OwnedLeader(barrier.clone().wait_leader_owned()),
+            Kind::Observe => unreachable!("it has a generation"),
         }
     }
 
-    fn poll(&mut self, waker: &Waker, leader: &mut Option<Leader<'a>>) -> Outcome {
-        let wait = match self {
+    fn poll(&mut self, waker: &Waker, leader: &mut Option<AnyLeader<'a>>) -> Outcome {
+        let mut cx = Context::from_waker(waker);
+        let polled = match self {
             AnyWait::Wait(wait) => return poll(wait, waker),
             AnyWait::Owned(wait) => return poll(wait, waker),
             AnyWait::Arrive(arrival) => return poll(arrival, waker),
-            AnyWait::Leader(wait) => wait,
+            AnyWait::OwnedArrive(arrival) => return poll(arrival, waker),
+            AnyWait::Leader(wait) => {
+                let polled = Pin::new(wait).poll(&mut cx);
+                polled.map(|leader| leader.map(AnyLeader::Leader))
+            }
+            AnyWait::OwnedLeader(wait) => {
+                let polled = Pin::new(wait).poll(&mut cx);
+                polled.map(|leader| leader.map(AnyLeader::Owned))
+            }
+            AnyWait::Observe(observation) => Pin::new(observation).poll(&mut cx).map(|()| None),
         };
-        match Pin::new(wait).poll(&mut Context::from_waker(waker)) {
+        match polled {
             Poll::Pending => Outcome::Pending,
             Poll::Ready(None) => Outcome::Released(UNSAID),
             Poll::Ready(Some(ready)) => {
@@ -226,7 +293,7 @@ impl<'a> AnyWait<'a> {
     }
 }
 
-/// The generation of those whom a leader released: `wait_leader` does not tell.
+/// The generation of those whom a leader released, and of observers: they are not told.
 const UNSAID: u64 = u64::MAX;
 
 /// A future that has neither been dropped nor forgotten.
@@ -250,6 +317,7 @@ struct Report {
     queued: bool,
     released_early: bool,
     released_forgotten: bool,
+    observed_ahead: bool,
 }
 
 fn run((parties, choices): &Script, report: &mut Report) -> Result<(), TestCaseError> {
@@ -263,7 +331,7 @@ fn run((parties, choices): &Script, report: &mut Report) -> Result<(), TestCaseE
         wakes: [0; WAKERS],
     };
     let mut live: Vec<Live<'_>> = Vec::new();
-    let mut leader = None;
+    let mut leader: Option<AnyLeader<'_>> = None;
     let mut made = 0;
     let mut forgotten = Vec::new();
 
@@ -275,19 +343,31 @@ fn run((parties, choices): &Script, report: &mut Report) -> Result<(), TestCaseE
         let place = |number| live.iter().position(|live| live.number == number).unwrap();
         match op {
             Op::New(kind) => {
-                let step = match kind {
-                    Kind::Arrive => match model.arrive(false) {
+                let step = match kind.arrives_at_once() {
+                    true => match model.arrive(false) {
                         // It comes back when it is polled.
                         Step::Queued(_) => Step::New,
                         step => step,
                     },
-                    _ => Step::New,
+                    false => Step::New,
                 };
                 live.push(Live {
                     wait: AnyWait::new(&barrier, kind),
                     number: made,
                     kind,
                     step,
+                    waker: 0,
+                    ready: false,
+                });
+                made += 1;
+            }
+            Op::Observe(ahead) => {
+                let generation = (model.generation + ahead).saturating_sub(1);
+                live.push(Live {
+                    wait: AnyWait::Observe(barrier.observe(generation)),
+                    number: made,
+                    kind: Kind::Observe,
+                    step: Step::Counted(generation),
                     waker: 0,
                     ready: false,
                 });
@@ -300,11 +380,17 @@ fn run((parties, choices): &Script, report: &mut Report) -> Result<(), TestCaseE
                     live.waker = waker;
                 }
                 let outcome = live.wait.poll(&wakers[live.waker], &mut leader);
-                let holds = live.kind == Kind::Leader;
+                let holds = live.kind.holds();
+                let waited = model.waits(future);
                 let (step, mut expected) = model.poll(future, live.step, holds, live.waker);
-                if let (Kind::Leader, Outcome::Released(_)) = (live.kind, expected) {
+                if let (true, Outcome::Released(_)) =
+                    (holds || live.kind == Kind::Observe, expected)
+                {
                     expected = Outcome::Released(UNSAID);
                 }
+                report.observed_ahead |= live.kind == Kind::Observe
+                    && live.step == Step::Counted(model.generation + 1)
+                    && waited;
                 prop_assert_eq!(outcome, expected, "outcome");
                 report.queued |= matches!(step, Step::Queued(_));
                 live.step = step;
@@ -312,7 +398,7 @@ fn run((parties, choices): &Script, report: &mut Report) -> Result<(), TestCaseE
             }
             Op::Drop(future) => {
                 let live = live.remove(place(future));
-                if let (Step::Counted(generation), true) = (live.step, live.kind != Kind::Arrive) {
+                if let (Step::Counted(generation), true) = (live.step, live.kind.withdraws()) {
                     let open = model.is_open(generation);
                     report.withdrew |= open;
                     report.withdrew_early |= open && generation > model.generation;
@@ -339,6 +425,21 @@ fn run((parties, choices): &Script, report: &mut Report) -> Result<(), TestCaseE
         prop_assert_eq!(barrier.arrived(), arrived, "arrived");
         prop_assert_eq!(barrier.generation(), model.generation, "generation");
         prop_assert_eq!(leader.is_some(), model.is_held(), "held");
+        for live in &live {
+            let (generation, is_released) = match &live.wait {
+                AnyWait::Arrive(arrival) => (arrival.generation(), arrival.is_released()),
+                AnyWait::OwnedArrive(arrival) => (arrival.generation(), arrival.is_released()),
+                _ => continue,
+            };
+            let expected = match live.step {
+                Step::New | Step::Queued(_) => (None, false),
+                Step::Counted(counted) => (Some(counted), counted < model.generation),
+                Step::Led(led) => (Some(led), true),
+            };
+            let expected_generation = expected.0.filter(|_| !live.ready);
+            prop_assert_eq!(generation, expected_generation, "its generation");
+            prop_assert_eq!(is_released, expected.1, "is it released");
+        }
         for (k, waker) in wakers.iter().enumerate() {
             prop_assert_eq!(waker.wakes(), model.wakes[k], "wakes of waker {}", k);
             prop_assert_eq!(waker.held(), model.clones_of(k), "clones of waker {}", k);
@@ -367,7 +468,7 @@ fn the_barrier_does_what_the_model_does_at_every_step() {
         config.cases = 20_000;
     }
     let cases = config.cases;
-    let seen: [Cell<u32>; 7] = Default::default();
+    let seen: [Cell<u32>; 8] = Default::default();
 
     let result = TestRunner::new(config).run(&scripts(), |script| {
         let mut report = Report::default();
@@ -380,6 +481,7 @@ fn the_barrier_does_what_the_model_does_at_every_step() {
             report.queued,
             report.released_early,
             report.released_forgotten,
+            report.observed_ahead,
         ];
         for (scripts, reached) in seen.iter().zip(reached) {
             scripts.set(scripts.get() + u32::from(reached));

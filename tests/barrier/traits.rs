@@ -3,7 +3,10 @@
 use atomic_barrier::{
     Barrier, BarrierWaitResult, Closed, Observation, Participant, Phaser, PhaserLeader, PhaserWait,
     PhaserWaitLeader, PhaserWaitResult, RegisterError,
-    barrier::{Arrival, Leader, OwnedWait, Wait, WaitLeader},
+    barrier::{
+        Arrival, Leader, Observation as BarrierObservation, OwnedArrival, OwnedLeader, OwnedWait,
+        OwnedWaitLeader, Wait, WaitLeader,
+    },
 };
 #[cfg(feature = "std")]
 use atomic_barrier::{PhaserWaitError, barrier::WaitTimeoutError};
@@ -40,6 +43,13 @@ const _: () = {
     auto::<WaitLeader<'static>>();
     future::<WaitLeader<'static>, Option<Leader<'static>>>();
     auto::<Leader<'static>>();
+    auto::<OwnedArrival>();
+    future::<OwnedArrival, BarrierWaitResult>();
+    auto::<OwnedWaitLeader>();
+    future::<OwnedWaitLeader, Option<OwnedLeader>>();
+    auto::<OwnedLeader>();
+    auto::<BarrierObservation<'static>>();
+    future::<BarrierObservation<'static>, ()>();
     assert!(size_of::<Leader<'static>>() <= 40);
 
     auto::<Phaser>();
@@ -153,33 +163,66 @@ fn a_barrier_prints_its_parties_arrivals_and_generation() {
 
 #[test]
 fn futures_and_leaders_print_what_can_be_asked_of_them() {
-    fn prints(value: &impl Debug, name: &str, barrier: &Barrier) {
-        assert_eq!(
-            format!("{value:?}"),
-            format!("{name} {{ barrier: {barrier:?}, .. }}")
-        );
-    }
-    fn prints_at_each_poll<F: Future + Debug + Unpin>(mut wait: F, name: &str, barrier: &Barrier) {
-        prints(&wait, name, barrier);
+    /// That of a future whose barrier is for two, before, between and after its polls.
+    fn prints<F: Future + Debug + Unpin>(
+        mut wait: F,
+        name: &str,
+        barrier: &Barrier,
+        more: [&str; 3],
+    ) {
+        let printed = |wait: &F, more: &str| {
+            assert_eq!(
+                format!("{wait:?}"),
+                format!("{name} {{ barrier: {barrier:?}, {more}.. }}")
+            );
+        };
+        printed(&wait, more[0]);
         assert!(poll(&mut wait).is_pending());
-        prints(&wait, name, barrier);
-        drop(barrier.arrive());
+        printed(&wait, more[0]);
+        while barrier.generation() == 0 {
+            drop(barrier.arrive());
+        }
+        printed(&wait, more[1]);
         assert!(poll(&mut wait).is_ready());
-        prints(&wait, name, barrier);
+        printed(&wait, more[2]);
     }
-    let barrier = Arc::new(Barrier::new(2));
-    prints_at_each_poll(barrier.wait(), "Wait", &barrier);
-    prints_at_each_poll(barrier.clone().wait_owned(), "OwnedWait", &barrier);
-    prints_at_each_poll(barrier.wait_leader(), "WaitLeader", &barrier);
-    prints_at_each_poll(barrier.arrive(), "Arrival", &barrier);
+    let barrier = || Arc::new(Barrier::new(2));
+    let none = [""; 3];
+    let arrival = [
+        "generation: Some(0), is_released: false, ",
+        "generation: Some(0), is_released: true, ",
+        "generation: None, is_released: true, ",
+    ];
+    let b = barrier();
+    prints(b.wait(), "Wait", &b, none);
+    let b = barrier();
+    prints(b.clone().wait_owned(), "OwnedWait", &b, none);
+    let b = barrier();
+    prints(b.wait_leader(), "WaitLeader", &b, none);
+    let b = barrier();
+    prints(b.clone().wait_leader_owned(), "OwnedWaitLeader", &b, none);
+    let b = barrier();
+    prints(b.arrive(), "Arrival", &b, arrival);
+    let b = barrier();
+    prints(b.clone().arrive_owned(), "OwnedArrival", &b, arrival);
+    let b = barrier();
+    prints(b.observe(0), "Observation", &b, none);
 
-    drop(barrier.arrive());
-    let Poll::Ready(Some(leader)) = poll(&mut barrier.wait_leader()) else {
+    let b = Arc::new(Barrier::new(1));
+    let Poll::Ready(Some(leader)) = poll(&mut b.wait_leader()) else {
         panic!("the last to arrive does not lead");
     };
     assert_eq!(
         format!("{leader:?}"),
-        format!("Leader {{ barrier: {barrier:?}, generation: 4, .. }}")
+        format!("Leader {{ barrier: {b:?}, generation: 0, .. }}")
+    );
+    drop(leader);
+    let Poll::Ready(Some(leader)) = poll(&mut b.clone().wait_leader_owned()) else {
+        panic!("the last to arrive does not lead");
+    };
+    assert_eq!(
+        format!("{leader:?}"),
+        format!("OwnedLeader {{ barrier: {b:?}, generation: 1, .. }}")
     );
 }
 
@@ -202,7 +245,9 @@ fn polling_a_leader_after_ready_panics() {
     panics_if_polled_again(barrier.clone().wait_owned());
     panics_if_polled_again(barrier.arrive());
     panics_if_polled_again(barrier.wait_leader());
-    assert_eq!((barrier.arrived(), barrier.generation()), (0, 4));
+    panics_if_polled_again(barrier.clone().arrive_owned());
+    panics_if_polled_again(barrier.clone().wait_leader_owned());
+    assert_eq!((barrier.arrived(), barrier.generation()), (0, 6));
 }
 
 #[test]
@@ -216,7 +261,11 @@ fn polling_a_released_wait_after_ready_panics() {
     assert!(poll(&mut owned).is_pending());
     assert!(poll(&mut arrival).is_pending());
     assert!(poll(&mut wait_leader).is_pending());
+    let mut observation = barrier.observe(0);
+    assert!(poll(&mut observation).is_pending());
     assert!(poll(&mut barrier.wait()).is_ready());
+    panics_if_polled_again(observation);
+    panics_if_polled_again(barrier.observe(0));
     panics_if_polled_again(wait);
     panics_if_polled_again(owned);
     panics_if_polled_again(arrival);

@@ -1,6 +1,12 @@
 //! What the barrier allocates and keeps, counted by the allocator and by the wakers.
 
-use core::{mem, panic::AssertUnwindSafe, task::Waker};
+use core::{
+    future::Future,
+    mem,
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
 use std::{
     panic::{catch_unwind, resume_unwind},
     sync::Arc,
@@ -54,6 +60,10 @@ fn roomy_barrier() -> Barrier {
     let barrier = Barrier::new(usize::MAX);
     assert_eq!(poll(&mut barrier.wait(), Waker::noop()), Pending);
     barrier
+}
+
+fn poll_once<F: Future + Unpin>(future: &mut F, waker: &Waker) -> Poll<F::Output> {
+    Pin::new(future).poll(&mut Context::from_waker(waker))
 }
 
 fn assert_panics<T>(f: impl FnOnce() -> T) {
@@ -137,6 +147,33 @@ fn a_warm_generation_on_a_runtime_allocates_nothing() {
     }
 }
 
+#[test]
+fn warm_observers_and_owned_waits_allocate_nothing() {
+    let barrier = Arc::new(Barrier::new(2));
+    let waker = CountingWaker::new();
+    let generation = || {
+        let number = barrier.generation();
+        let mut observations = [number, number + 1].map(|observed| barrier.observe(observed));
+        for observation in &mut observations {
+            assert!(poll_once(observation, &waker).is_pending());
+        }
+        let mut arrival = barrier.clone().arrive_owned();
+        assert_eq!(poll(&mut arrival, &waker), Pending);
+        let mut wait = barrier.clone().wait_leader_owned();
+        let Poll::Ready(Some(leader)) = poll_once(&mut wait, &waker) else {
+            panic!("the last to arrive does not lead");
+        };
+        leader.release();
+        assert!(poll_once(&mut observations[0], &waker).is_ready());
+        assert_eq!(poll(&mut arrival, &waker), Released(number));
+    };
+    generation();
+    for _ in 0..20 {
+        assert_eq!(allocations_in(generation), 0);
+    }
+    assert_eq!(waker.held(), 0);
+}
+
 #[cfg(feature = "std")]
 #[test]
 fn a_warm_blocking_wait_allocates_nothing() {
@@ -156,6 +193,13 @@ fn a_warm_blocking_wait_allocates_nothing() {
             for _ in 0..1000 {
                 barrier.wait_blocking();
             }
+            for _ in 0..1000 {
+                drop(barrier.wait_leader_blocking());
+            }
+            for _ in 0..1000 {
+                barrier.arrive().wait_blocking();
+            }
+            barrier.observe(2999).wait_blocking();
         });
         assert_eq!(allocations, 0);
     };
@@ -163,7 +207,7 @@ fn a_warm_blocking_wait_allocates_nothing() {
         scope.spawn(party);
         scope.spawn(party);
     });
-    assert_eq!((barrier.arrived(), barrier.generation()), (0, 1000));
+    assert_eq!((barrier.arrived(), barrier.generation()), (0, 3000));
 }
 
 #[test]

@@ -1,9 +1,15 @@
 //! `Barrier::wait_leader`: what races with a release that is held.
 
-use std::{sync::Arc, task::Poll};
+use std::{sync::Arc, task::Poll, time::Duration};
 
-use crate::support::{Counter, arrived, assert_clean, explore, lead, poll, ready, warm};
-use loom::thread;
+use crate::support::{
+    Counter, arrived, assert_clean, explore, explore_bounded, lead, poll, ready, warm,
+};
+use atomic_barrier_over_loom::Barrier;
+use loom::{
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    thread,
+};
 
 #[test]
 fn a_held_release_against_a_drop() {
@@ -211,6 +217,70 @@ fn the_last_of_a_plain_wait_and_a_leader_wait_against_a_drop() {
                 "withdrawn"
             }
         };
+        outcome.into()
+    });
+}
+
+#[test]
+fn two_threads_block_and_one_leads() {
+    explore_bounded(3, 1_000, &["first", "second"], || {
+        let barrier = warm(2);
+        let done = Arc::new(AtomicUsize::new(0));
+        let meet = |barrier: &Barrier, done: &AtomicUsize| {
+            let leader = barrier.wait_leader_blocking();
+            let leads = leader.is_some();
+            if let Some(leader) = leader {
+                assert_eq!((barrier.arrived(), barrier.generation()), (2, 0));
+                done.store(1, Relaxed);
+                leader.release();
+            }
+            assert_eq!(done.load(Relaxed), 1);
+            leads
+        };
+        let other = thread::spawn({
+            let (barrier, done) = (barrier.clone(), done.clone());
+            move || meet(&barrier, &done)
+        });
+        let mine = meet(&barrier, &done);
+        assert!(mine != other.join().unwrap());
+        assert_eq!((barrier.arrived(), barrier.generation()), (0, 1));
+        if mine { "first" } else { "second" }.into()
+    });
+}
+
+#[test]
+fn a_held_release_against_a_blocking_wait_that_times_out() {
+    let outcomes = ["led", "released", "timed out"];
+    explore_bounded(3, 500, &outcomes, || {
+        let barrier = warm(2);
+        let other = thread::spawn({
+            let barrier = barrier.clone();
+            move || {
+                let mut wait = barrier.clone().wait_leader_owned();
+                let leads = match poll(&mut wait, &Counter::new()) {
+                    Poll::Ready(leader) => {
+                        leader.expect("the last to arrive").release();
+                        true
+                    }
+                    Poll::Pending => false,
+                };
+                (wait, leads)
+            }
+        });
+
+        let result = barrier.wait_leader_blocking_timeout(Duration::ZERO);
+        let outcome = match result {
+            Ok(Some(leader)) => {
+                leader.release();
+                "led"
+            }
+            Ok(None) => "released",
+            Err(_) => "timed out",
+        };
+        let (wait, other_led) = other.join().unwrap();
+        assert_eq!(other_led, outcome == "released");
+        drop(wait);
+        assert_clean(&barrier, u64::from(outcome != "timed out"));
         outcome.into()
     });
 }

@@ -1,6 +1,7 @@
 //! Models of `Barrier`.
 
 mod leader;
+mod observer;
 mod ordering;
 mod split;
 #[path = "../support/mod.rs"]
