@@ -14,7 +14,7 @@ use std::{
 
 use atomic_barrier::barrier::{Barrier, Observation};
 
-use crate::support::{
+use support::{
     by_hand::{CountingWaker, Outcome::*, poll},
     clone_hook::unclonable_waker,
     wake_hook::{panic_of, waker_that},
