@@ -80,10 +80,11 @@ impl Waiter {
     }
 
     /// An observer of `generation`: it waits like a party that has arrived there, but is not counted.
-    pub(super) const fn observing(generation: u64, hint: usize) -> Self {
-        let generation = if generation < LAST { generation } else { LAST };
+    pub(super) fn observing(generation: u64, hint: usize) -> Self {
+        let generation = generation.min(LAST);
+        let hint = hint as u32;
         Self {
-            step: Step::Counted { generation, hint },
+            state: WaitState::Counted { generation, hint },
         }
     }
 
@@ -390,22 +391,22 @@ impl Waiter {
 
     /// The generation that it waits for or leads, before it was ready.
     pub(super) fn generation(&self) -> Option<u64> {
-        match self.step {
-            Step::Counted { generation, .. }
-            | Step::Waiting { generation, .. }
-            | Step::Leading { generation } => Some(generation),
-            Step::New | Step::Queued { .. } | Step::Done => None,
+        match self.state {
+            WaitState::Counted { generation, .. }
+            | WaitState::Waiting { generation, .. }
+            | WaitState::Leading { generation } => Some(generation),
+            WaitState::New | WaitState::Queued { .. } | WaitState::Done => None,
         }
     }
 
     /// Whether the next poll is ready, for a waiter that does not hold the release.
     pub(super) fn is_released(&self, barrier: &Barrier) -> bool {
-        match self.step {
-            Step::New | Step::Queued { .. } => false,
-            Step::Counted { generation, .. } | Step::Waiting { generation, .. } => {
+        match self.state {
+            WaitState::New | WaitState::Queued { .. } => false,
+            WaitState::Counted { generation, .. } | WaitState::Waiting { generation, .. } => {
                 barrier.state.is_released(generation)
             }
-            Step::Leading { .. } | Step::Done => true,
+            WaitState::Leading { .. } | WaitState::Done => true,
         }
     }
 
