@@ -3,10 +3,10 @@
 // models', so these have nothing below this line.
 #![cfg(not(all(doctest, any(atomic_barrier_loom, atomic_barrier_shuttle))))]
 //!
-//! [`Barrier`] lets `n` tasks meet: the last to arrive leads, all go on, and the barrier is ready
-//! for the next round. It is used like `tokio::sync::Barrier`, on any runtime, and differs in what
-//! happens to a wait that is dropped: its arrival is taken back, so `timeout`, `select!` and
-//! aborted tasks leave no trace.
+//! [`Barrier`] lets `n` tasks meet: the last to arrive leads, all go on, and the barrier is ready for the
+//! next generation. It is used like `tokio::sync::Barrier`, on any runtime, and differs in what happens to
+//! a wait that is dropped: its arrival is withdrawn, so `timeout`, `select!` and aborted tasks leave no
+//! trace. [`Phaser`] does the same for participants that come, go and fail.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -20,35 +20,218 @@
 //! # }
 //! ```
 //!
+//! # Which one do I need?
+//!
+//! | problem | answer |
+//! |---|---|
+//! | [a fixed number of tasks meet](#a-fixed-number-of-tasks-meet) | [`Barrier::wait`] |
+//! | [tasks come and go](#tasks-come-and-go) | [`Phaser::register`] |
+//! | [one task acts for all](#one-task-acts-for-all) | [`Barrier::wait_leader`] |
+//! | [announce and go on](#announce-and-go-on) | [`Barrier::arrive`] |
+//! | [observe without taking part](#observe-without-taking-part) | [`Barrier::observe`], [`Phaser::observe`] |
+//! | [threads](#threads) | [`Barrier::wait_blocking`] |
+//! | [across machines](#across-machines) | a barrier in each process, and [one wait per process](docs::scaling_out) |
+//! | [nobody goes on if one dies](#nobody-goes-on-if-one-dies) | [`Phaser::close_on_panic`] |
+//! | wait once, until tasks have ended | their handles: tokio's `JoinSet`, a `WaitGroup` |
+//!
+//! The ways to wait mix: tasks and threads, owned and borrowed, leaders and arrivals meet in the same generation
+//! of the same barrier.
+//!
+//! ## A fixed number of tasks meet
+//!
+//! ```
+//! # use atomic_barrier::Barrier;
+//! # use std::sync::Arc;
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! let barrier = Arc::new(Barrier::new(3));
+//! let tasks = [(); 3].map(|()| tokio::spawn(barrier.clone().wait_owned()));
+//! for task in tasks {
+//!     assert_eq!(task.await.unwrap().generation(), 0);
+//! }
+//! # }
+//! ```
+//!
+//! | tokio | std | C++ | Java | .NET | Python |
+//! |---|---|---|---|---|---|
+//! | `Barrier::wait` | `Barrier::wait` | `barrier::arrive_and_wait` | `CyclicBarrier.await` | `Barrier.SignalAndWait` | `asyncio.Barrier.wait` |
+//!
+//! ## Tasks come and go
+//!
+//! A [`Phaser`] has participants. Each phase needs one arrival of each that is registered, and one that is
+//! dropped has left: in a task that returns, panics or is aborted.
+//!
+//! ```
+//! # use atomic_barrier::Phaser;
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn core::error::Error>> {
+//! let phaser = Phaser::new();
+//! let (mut stays, goes) = (phaser.register()?, phaser.register()?);
+//! tokio::spawn(async move { drop(goes) });
+//! assert_eq!(stays.wait().await?.phase(), 0);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | tokio | std | C++ | Java | .NET | Python |
+//! |---|---|---|---|---|---|
+//! | | | `barrier::arrive_and_drop` (leave only) | `Phaser.register`, `arriveAndDeregister` | `Barrier.AddParticipant`, `RemoveParticipant` | |
+//!
+//! ## One task acts for all
+//!
+//! The last to arrive acts, over awaits as well, while all others stay blocked until it lets go of the
+//! [`Leader`](barrier::Leader).
+//!
+//! ```
+//! # use atomic_barrier::Barrier;
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! # let barrier = Barrier::new(1);
+//! # let swap_buffers = async || {};
+//! if let Some(leader) = barrier.wait_leader().await {
+//!     swap_buffers().await;
+//!     leader.release();
+//! }
+//! # }
+//! ```
+//!
+//! | tokio | std | C++ | Java | .NET | Python |
+//! |---|---|---|---|---|---|
+//! | two waits | two waits | completion function of `barrier` | `CyclicBarrier(n, action)`, `Phaser.onAdvance` | post-phase action of `Barrier` | `threading.Barrier(action=...)` |
+//!
+//! ## Announce and go on
+//!
+//! An arrival counts in the call and for good. Await it, ask whether it
+//! [is released](barrier::Arrival::is_released), block on it, or drop it.
+//!
+//! ```
+//! # use atomic_barrier::Barrier;
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! # let barrier = Barrier::new(1);
+//! # let mut own_work = 0;
+//! let all_loaded = barrier.arrive();
+//! own_work += 1;
+//! let result = all_loaded.await;
+//! assert_eq!(result.generation(), 0);
+//! # }
+//! ```
+//!
+//! | tokio | std | C++ | Java | .NET | Python |
+//! |---|---|---|---|---|---|
+//! | | | `barrier::arrive`, `wait(token)` | `Phaser.arrive`, `awaitAdvance` | | |
+//!
+//! ## Observe without taking part
+//!
+//! An observer awaits the end of any generation or phase, past, current or future, and is not counted.
+//!
+//! ```
+//! # use atomic_barrier::Barrier;
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! let barrier = Barrier::new(2);
+//! let progress = async { barrier.observe(0).await };
+//! let workers = async { tokio::join!(barrier.wait(), barrier.wait()) };
+//! tokio::join!(progress, workers);
+//! # }
+//! ```
+//!
+//! | tokio | std | C++ | Java | .NET | Python |
+//! |---|---|---|---|---|---|
+//! | | | | `Phaser.awaitAdvance(phase)` | | |
+//!
+//! ## Threads
+//!
+//! ```
+//! # use atomic_barrier::Barrier;
+//! # use std::thread;
+//! static READY: Barrier = Barrier::new(2);
+//! let other = thread::spawn(|| READY.wait_blocking());
+//! let mine = READY.wait_blocking();
+//! assert!(mine.is_leader() != other.join().unwrap().is_leader());
+//! ```
+//!
+//! [`wait_leader_blocking`](Barrier::wait_leader_blocking) is one task acts for all, for a thread. Both
+//! also exist with a timeout or a deadline, which withdraws.
+//!
+//! | tokio | std | C++ | Java | .NET | Python |
+//! |---|---|---|---|---|---|
+//! | | `Barrier::wait` | `barrier::arrive_and_wait` | `CyclicBarrier.await` | `Barrier.SignalAndWait` | `threading.Barrier.wait` |
+//!
+//! ## Across machines
+//!
+//! Tasks meet in their process first. The last of them crosses for all, by whatever the processes share;
+//! [`docs::scaling_out`] has etcd.
+//!
+//! ```
+//! # use atomic_barrier::Barrier;
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! # let barrier = Barrier::new(1);
+//! # let meet_other_processes = async || {};
+//! if let Some(leader) = barrier.wait_leader().await {
+//!     meet_other_processes().await;
+//!     leader.release();
+//! }
+//! # }
+//! ```
+//!
+//! | tokio | std | C++ | Java | .NET | Python |
+//! |---|---|---|---|---|---|
+//! | | | `MPI_Barrier` | `DistributedDoubleBarrier` of Curator | | `DoubleBarrier` of kazoo |
+//!
+//! ## Nobody goes on if one dies
+//!
+//! A phaser that is closed gives every wait an error.
+//!
+//! ```
+//! # use atomic_barrier::{Closed, Phaser};
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn core::error::Error>> {
+//! let phaser = Phaser::new().close_on_panic();
+//! let (mut mine, other) = (phaser.register()?, phaser.register()?);
+//! let task = tokio::spawn(async move { let _other = other; panic!("no result") });
+//! assert_eq!(mine.wait().await, Err(Closed));
+//! # assert!(task.await.map(|never: ()| never).is_err());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | tokio | std | C++ | Java | .NET | Python |
+//! |---|---|---|---|---|---|
+//! | | | | broken `CyclicBarrier`, `Phaser.forceTermination` | | `Barrier.abort` |
+//!
 //! # Barrier or Phaser
 //!
-//! | | waits for | a party that ends without arriving | a wait that is dropped |
+//! | | waits for | a task that ends without arriving | a wait that is dropped |
 //! |---|---|---|---|
-//! | [`Barrier`] | any `n` arrivals, whosoever | is waited for | takes its arrival back |
-//! | [`Phaser`] | each of its present members | has left, and is not waited for | takes its arrival back; a phase that was complete is not missed |
+//! | [`Barrier`] | any `n` arrivals | is waited for | is withdrawn |
+//! | [`Phaser`] | each registered participant | has left, and is not waited for | is withdrawn; a phase that was complete is not missed |
 //!
 //! A `Barrier` is what tokio's and the standard library's are: a number that is known beforehand, in a
-//! `static` if need be. A [`Phaser`] is for tasks that come and go, or may fail: each has a [`Participant`],
-//! which leaves when it is dropped, in a panic and by an abort too.
+//! `static` if need be. A `Phaser` knows who takes part, so it is for tasks that come and go, or may fail.
+//! It keeps a participant's waker from phase to phase, and is the faster of the two where the same tasks
+//! meet many times.
 //!
-//! # Which way to wait
+//! # Ways to wait for a barrier
 //!
-//! All of them meet in the same generation, in any mixture.
-//!
-//! | | who waits | arrives | brings | when it is dropped |
+//! | | for | arrives | brings | when it is dropped |
 //! |---|---|---|---|---|
-//! | [`wait`](Barrier::wait) | a task | at the first poll | [`BarrierWaitResult`] | takes its arrival back |
-//! | [`wait_owned`](Barrier::wait_owned) | a task that must be `'static` | at the first poll | [`BarrierWaitResult`] | takes its arrival back |
-//! | [`wait_leader`](Barrier::wait_leader) | a task that, if it comes last, acts while the others stay blocked | at the first poll | the [`Leader`](barrier::Leader), or `None` | takes its arrival back; the `Leader` releases |
+//! | [`wait`](Barrier::wait) | a task | at the first poll | [`BarrierWaitResult`] | withdraws |
+//! | [`wait_leader`](Barrier::wait_leader) | a task that, if it comes last, acts while the others stay blocked | at the first poll | a [`Leader`](barrier::Leader), or `None` | withdraws; the `Leader` releases |
 //! | [`arrive`](Barrier::arrive) | a task that has work to do between arriving and waiting | in the call | [`BarrierWaitResult`] | stays counted |
+//! | [`observe`](Barrier::observe) | a task that does not take part | never | | |
 //! | [`wait_blocking`](Barrier::wait_blocking) | a thread | in the call | [`BarrierWaitResult`] | |
-//! | [`wait_blocking_timeout`](Barrier::wait_blocking_timeout) | a thread with a deadline | in the call | the same, or [`WaitTimeoutError`](barrier::WaitTimeoutError) | takes its arrival back when that has passed |
+//! | [`wait_leader_blocking`](Barrier::wait_leader_blocking) | a thread that, if it comes last, acts while the others stay blocked | in the call | a [`Leader`](barrier::Leader), or `None` | the `Leader` releases |
+//!
+//! The first three are also there with `_owned`, for an `Arc<Barrier>` and a future that is `'static`; the
+//! blocking ones with `_timeout` and `_deadline`, which withdraw when the time is up.
 //!
 //! # What happens on cancellation
 //!
-//! Whether a wait that is dropped was counted has one answer, decided by one compare-and-swap: if its
-//! generation was complete by then, it was; otherwise it never came. So a timeout can be tried again
-//! for as long as it takes, and a party that gives up leaves nothing behind:
+//! Whether a wait that is dropped was counted has one answer: if its generation was complete by then, it
+//! was; otherwise it never came. So a timeout can be tried again for as long as it takes, and a party that
+//! withdraws leaves nothing behind:
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -67,23 +250,18 @@
 //!
 //! # How fast it is
 //!
-//! On the machine that [`docs::performance`] describes, a crossing takes 25 to 61 ns a task where all
-//! tasks share a thread: 2.5 times as fast as tokio's barrier (geometric mean over 2 to 4096 tasks). On
-//! two workers, where runs differ more, it is 2 to 2.2 times as fast. That page also has the barriers of
-//! other crates, one of which is often as fast or a little faster. On your machine:
-//!
-//! ```sh
-//! cargo bench --bench ratios -- --quick
-//! ```
+//! On two cores of an AMD EPYC (Zen 4), a generation of 2 to 4096 tasks takes tokio's barrier 2.5 times as
+//! long where all tasks share a thread, and 2 to 2.2 times on two workers (geometric means).
+//! [`docs::performance`] has the figures, the barriers of other crates, and the command for your machine.
 //!
 //! # Features
 //!
 //! - `std` (default): blocking waits; a panic in one waker is kept back until every other waiter is
 //!   woken. Without it the crate is `no_std` and needs `alloc`; the others are woken all the same, but
 //!   a second panic among them aborts.
-//! - `portable-atomic`: 64-bit atomics for targets that have none.
-//! - `tracing`: barriers and who waits at them show in tokio-console, those in a `static` too. Implies
-//!   `std`. Without it nothing is added; with it and nobody listening, 2.5 ns a wait at most.
+//! - `portable-atomic`: 64-bit atomics for targets that have only narrower ones. They must have a
+//!   compare-and-swap of a pointer, which `Arc` needs too.
+//! - `tracing`: barriers and their waits show in tokio-console, those in a `static` too. Implies `std`.
 //!
 //! # More
 //!
@@ -91,7 +269,7 @@
 //! - [`docs::design`]: how it works, with a picture of the word and of a slot's life.
 //! - [`docs::verification`]: for each claim made here the test or model that pins it, and what none sees.
 //! - [`docs::performance`]: the figures, and the command for each.
-//! - [`docs::tokio_console`]: how to see barriers, and who waits at them, in tokio-console.
+//! - [`docs::tokio_console`]: how to see barriers, and their waits, in tokio-console.
 //! - [`docs::scaling_out`]: how tasks of several processes can meet, and when they should.
 #![no_std]
 #![cfg_attr(
