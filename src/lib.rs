@@ -267,7 +267,6 @@
 //!
 //! - [`docs::migrating`]: from tokio's barrier, or another, to this one.
 //! - [`docs::design`]: how it works, with a picture of the word and of a slot's life.
-//! - [`docs::verification`]: for each claim made here the test or model that pins it, and what none sees.
 //! - [`docs::performance`]: the figures, and the command for each.
 //! - [`docs::tokio_console`]: how to see barriers, and their waits, in tokio-console.
 //! - [`docs::scaling_out`]: how tasks of several processes can meet, and when they should.
@@ -330,9 +329,6 @@ pub mod docs {
     #[doc = include_str!("../docs/pictures.md")]
     #[doc = include_str!("../docs/design.md")]
     pub mod design {}
-
-    #[doc = include_str!("../docs/verification.md")]
-    pub mod verification {}
 
     #[doc = include_str!("../docs/pictures.md")]
     #[doc = include_str!("../docs/performance.md")]
