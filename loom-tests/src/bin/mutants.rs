@@ -476,7 +476,7 @@ fn copy_folder(from: &Path, to: &Path) -> Result<()> {
         let (name, source) = (entry.file_name(), entry.path());
         let destination = to.join(&name);
         if entry.file_type()?.is_dir() {
-            if name == "target" || name == "bin" || name.as_encoded_bytes().starts_with(b".") {
+            if ["target", "bin", ".git"].iter().any(|it| name == *it) {
                 continue;
             }
             fs::create_dir(&destination)?;
