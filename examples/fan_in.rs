@@ -1,6 +1,6 @@
-//! A parallel hash join whose partitions are cancelled at random, as those of a query under a LIMIT
-//! are: each builds its part of a table, all that are left meet, and each looks its own words up in
-//! all parts. A barrier of a fixed count waits for the cancelled ones; a phaser does not.
+//! A parallel hash join of which some partitions are cancelled, as under a LIMIT: each partition builds its
+//! part of a table, waits until all parts are built, and looks its own words up in the others. A phaser goes
+//! on without a cancelled partition; a barrier with a fixed number of parties waits for it.
 //!
 //! ```text
 //! cargo run --example fan_in
@@ -29,7 +29,7 @@ use std::{
 use anyhow::{Result, anyhow, ensure};
 use atomic_barrier::{Barrier, Participant, Phaser};
 use clap::{Parser, ValueEnum};
-use examples::{Text, number, print, runtime, words};
+use examples::{Text, counted, number, print, runtime, words};
 use fastrand::Rng;
 use tokio::{
     task::{JoinSet, yield_now},
@@ -39,16 +39,16 @@ use tokio::{
 /// Joins the words of a text's partitions with each other, while some partitions are cancelled.
 ///
 /// The lines are split into partitions, with a task each. A task counts the words of its lines, which
-/// is its part of the table, then meets the others, and then looks each of its words up in the other
+/// is its part of the table, then waits for the others, and then looks each of its words up in the other
 /// parts. Partitions are cancelled while they build, when they have built, and while they wait for the
-/// others. What is cancelled before it has built is not in the table. The result is compared with that
-/// of a sequential run.
+/// others. The part of a partition that is cancelled while it builds is not in the table. The result is
+/// compared with that of a sequential run.
 #[derive(Parser)]
 struct Options {
     /// A text in UTF-8, or - for standard input [default: the Gettysburg Address]
     text: Option<PathBuf>,
 
-    /// What the partitions meet at
+    /// What the partitions wait at
     #[arg(long, value_enum, default_value_t = Kind::Phaser)]
     barrier: Kind,
 
@@ -72,11 +72,11 @@ struct Options {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Kind {
-    /// This crate's phaser: members leave when they are dropped
+    /// This crate's phaser: a participant that is dropped leaves
     Phaser,
-    /// This crate's barrier: a fixed count, and a dropped wait takes its arrival back
+    /// This crate's barrier: a fixed number of parties, and a wait that is dropped withdraws its arrival
     Atomic,
-    /// tokio's barrier: a fixed count, and a dropped wait stays counted
+    /// tokio's barrier: a fixed number of parties, and a wait that is dropped stays counted
     Tokio,
 }
 
@@ -99,10 +99,10 @@ fn load(options: Options) -> Result<(Options, Text)> {
 fn run((options, text): (Options, Text)) -> Result<()> {
     let name = text.name;
     let query = Arc::new(Query::new(&options, text.lines));
-    let meeting = Meeting::new(options.barrier, query.partitions.len());
+    let barrier = AnyBarrier::new(options.barrier, query.partitions.len());
     let runtime = runtime(thread::available_parallelism()?.get())?;
     let deadline = Duration::from_millis(options.deadline.into());
-    let answers = runtime.block_on(answers(&query, &meeting, deadline))?;
+    let answers = runtime.block_on(answers(&query, &barrier, deadline))?;
     query.check(&answers)?;
 
     let total = Answer {
@@ -111,7 +111,7 @@ fn run((options, text): (Options, Text)) -> Result<()> {
         pairs: answers.iter().flatten().map(|answer| answer.pairs).sum(),
     };
     print(&format!(
-        "{name}: {lines} lines in {partitions} partitions, which met at {meeting}
+        "{name}: {lines} in {partitions}, which waited at {barrier}
 cancelled while building:       {building}
 cancelled when built:           {built}
 cancelled while waiting:        {waiting}
@@ -120,8 +120,8 @@ looked their words up:          {answered}
 Of their {words} words, each counted once a partition, {joined} are in another part of the table, and make
 {pairs} pairs of occurrences. A sequential run over the same partitions agrees.
 ",
-        lines = query.lines.len(),
-        partitions = query.partitions.len(),
+        lines = counted(query.lines.len(), "line"),
+        partitions = counted(query.partitions.len(), "partition"),
         building = query.list(|p| matches!(p.cancel, Some(Cancel::Building { .. }))),
         built = query.list(|p| matches!(p.cancel, Some(Cancel::Built))),
         waiting = query.list(|p| matches!(p.cancel, Some(Cancel::Waiting))),
@@ -152,14 +152,14 @@ fn list(partitions: impl Iterator<Item = impl fmt::Display>, most: usize) -> Str
 /// Runs all partitions, and returns the answers of those that were not cancelled.
 async fn answers(
     query: &Arc<Query>,
-    meeting: &Meeting,
+    barrier: &AnyBarrier,
     deadline: Duration,
 ) -> Result<Vec<Option<Answer>>> {
     let mut tasks = JoinSet::new();
-    let places = meeting.places(query.partitions.len())?;
-    for (number, place) in places.into_iter().enumerate() {
+    let parties = barrier.parties(query.partitions.len())?;
+    for (number, party) in parties.into_iter().enumerate() {
         let polls = query.partitions[number].polls();
-        let join = query.clone().join(number, place);
+        let join = query.clone().join(number, party);
         tasks.spawn(async move { (number, limited(join, polls).await) });
     }
 
@@ -176,10 +176,10 @@ async fn answers(
     match timeout(deadline, all).await {
         Ok(end) => end?,
         Err(_) => {
-            let late = query.late(meeting, &ended);
+            let late = query.late(barrier, &ended);
             tasks.shutdown().await;
-            if let Meeting::Atomic(barrier) = meeting {
-                assert_eq!(barrier.arrived(), 0, "dropped waits are taken back");
+            if let AnyBarrier::Atomic(barrier) = barrier {
+                assert_eq!(barrier.arrived(), 0, "waits that are dropped withdraw");
             }
             return Err(late.context(format!("not done after {} ms", deadline.as_millis())));
         }
@@ -187,7 +187,7 @@ async fn answers(
     Ok(answers)
 }
 
-/// Polls a task so many times, and then drops it wherever it is, as a consumer does that has enough.
+/// Polls a task `polls` times and then drops it wherever it is, as a consumer that has enough rows does.
 async fn limited<T>(task: impl Future<Output = T>, polls: usize) -> Option<T> {
     let mut task = pin!(task);
     let mut left = polls;
@@ -206,58 +206,58 @@ async fn limited<T>(task: impl Future<Output = T>, polls: usize) -> Option<T> {
     .await
 }
 
-/// Where all partitions meet.
-enum Meeting {
+/// What all partitions wait at.
+enum AnyBarrier {
     Phaser(Phaser),
     Atomic(Arc<Barrier>),
     Tokio(Arc<tokio::sync::Barrier>),
 }
 
-/// What a partition meets the others with.
-enum Place {
+/// What one partition waits with.
+enum Party {
     Phaser(Participant),
     Atomic(Arc<Barrier>),
     Tokio(Arc<tokio::sync::Barrier>),
 }
 
-impl Meeting {
-    fn new(kind: Kind, n: usize) -> Meeting {
+impl AnyBarrier {
+    fn new(kind: Kind, n: usize) -> AnyBarrier {
         match kind {
-            Kind::Phaser => Meeting::Phaser(Phaser::new()),
-            Kind::Atomic => Meeting::Atomic(Arc::new(Barrier::new(n))),
-            Kind::Tokio => Meeting::Tokio(Arc::new(tokio::sync::Barrier::new(n))),
+            Kind::Phaser => AnyBarrier::Phaser(Phaser::new()),
+            Kind::Atomic => AnyBarrier::Atomic(Arc::new(Barrier::new(n))),
+            Kind::Tokio => AnyBarrier::Tokio(Arc::new(tokio::sync::Barrier::new(n))),
         }
     }
 
-    /// All places at once: members that registered by and by could meet too early.
-    fn places(&self, n: usize) -> Result<Vec<Place>> {
+    /// All of them at once: participants that registered one by one could complete a phase without the rest.
+    fn parties(&self, n: usize) -> Result<Vec<Party>> {
         Ok(match self {
-            Meeting::Phaser(phaser) => {
-                let members = phaser.register_many(n)?;
-                members.into_iter().map(Place::Phaser).collect()
+            AnyBarrier::Phaser(phaser) => {
+                let participants = phaser.register_many(n)?;
+                participants.into_iter().map(Party::Phaser).collect()
             }
-            Meeting::Atomic(barrier) => (0..n).map(|_| Place::Atomic(barrier.clone())).collect(),
-            Meeting::Tokio(barrier) => (0..n).map(|_| Place::Tokio(barrier.clone())).collect(),
+            AnyBarrier::Atomic(barrier) => (0..n).map(|_| Party::Atomic(barrier.clone())).collect(),
+            AnyBarrier::Tokio(barrier) => (0..n).map(|_| Party::Tokio(barrier.clone())).collect(),
         })
     }
 }
 
-impl fmt::Display for Meeting {
+impl fmt::Display for AnyBarrier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Meeting::Phaser(_) => "a phaser",
-            Meeting::Atomic(_) => "an atomic barrier",
-            Meeting::Tokio(_) => "tokio's barrier",
+            AnyBarrier::Phaser(_) => "a phaser",
+            AnyBarrier::Atomic(_) => "an atomic barrier",
+            AnyBarrier::Tokio(_) => "tokio's barrier",
         })
     }
 }
 
-impl Place {
+impl Party {
     async fn wait(&mut self) -> Result<()> {
         match self {
-            Place::Phaser(member) => _ = member.wait().await?,
-            Place::Atomic(barrier) => _ = barrier.wait().await,
-            Place::Tokio(barrier) => _ = barrier.wait().await,
+            Party::Phaser(participant) => _ = participant.wait().await?,
+            Party::Atomic(barrier) => _ = barrier.wait().await,
+            Party::Tokio(barrier) => _ = barrier.wait().await,
         }
         Ok(())
     }
@@ -309,7 +309,7 @@ impl fmt::Display for Partition {
 }
 
 impl Partition {
-    /// How often it is polled: each time it goes on by one of the steps of [`Query::join`].
+    /// How often it is polled. Each poll does one of the steps of [`Query::join`].
     fn polls(&self) -> usize {
         match self.cancel {
             Some(Cancel::Building { lines }) => lines,
@@ -363,7 +363,7 @@ impl Query {
         Query { lines, partitions }
     }
 
-    /// The partitions that belong there.
+    /// The numbers of the partitions for which `belongs` is true.
     fn list(&self, belongs: impl Fn(&Partition) -> bool) -> String {
         list(
             self.partitions
@@ -374,7 +374,7 @@ impl Query {
     }
 
     /// The task of a partition. It yields between its steps, as an engine does after each batch.
-    async fn join(self: Arc<Self>, number: usize, mut place: Place) -> Result<Answer> {
+    async fn join(self: Arc<Self>, number: usize, mut party: Party) -> Result<Answer> {
         let partition = &self.partitions[number];
         let mut part = Part::new();
         for line in &self.lines[partition.lines.clone()] {
@@ -387,9 +387,9 @@ impl Query {
         yield_now().await;
 
         let waiting = Waiting::new(partition);
-        place.wait().await?;
+        party.wait().await?;
         drop(waiting);
-        // From here on nobody adds to the table: all have built, or were cancelled before.
+        // The table is complete: each partition has built its part, or was cancelled before.
         yield_now().await;
 
         let others = || {
@@ -405,8 +405,8 @@ impl Query {
         Ok(answer)
     }
 
-    /// Who is missing at a meeting that has missed its deadline.
-    fn late(&self, meeting: &Meeting, ended: &[bool]) -> anyhow::Error {
+    /// Which partitions are missing when the deadline has passed.
+    fn late(&self, barrier: &AnyBarrier, ended: &[bool]) -> anyhow::Error {
         let waits = |partition: &&Partition| partition.waits.load(Relaxed);
         let (waiting, missing): (Vec<_>, Vec<_>) = self.partitions.iter().partition(waits);
         let at_work = missing.iter().filter(|missing| !ended[missing.number]);
@@ -414,29 +414,29 @@ impl Query {
             return anyhow!("still at work are {}", list(at_work, 8));
         }
         let n = self.partitions.len();
-        let arrived = match meeting {
-            Meeting::Tokio(_) => {
+        let arrived = match barrier {
+            AnyBarrier::Tokio(_) => {
                 let waiting = waiting.len();
                 return anyhow!(
-                    "{waiting} of {n} partitions hang at {meeting}, which does not say for whom"
+                    "{waiting} of {n} partitions hang at {barrier}, which does not say for whom"
                 );
             }
-            Meeting::Atomic(barrier) => barrier.arrived(),
-            Meeting::Phaser(phaser) => phaser.arrived(),
+            AnyBarrier::Atomic(barrier) => barrier.arrived(),
+            AnyBarrier::Phaser(phaser) => phaser.arrived(),
         };
         let missing = missing.iter().map(|partition| match partition.cancel {
             Some(cancel) => format!("{partition} ({cancel})"),
             None => partition.to_string(),
         });
         anyhow!(
-            "{arrived} of {n} partitions have arrived at {meeting}, missing are {}",
+            "{arrived} of {n} partitions have arrived at {barrier}, missing are {}",
             list(missing, 8)
         )
     }
 
-    /// Compares with what a sequential run finds, for each partition that was to be left.
+    /// Compares with what a sequential run finds, for each partition that was not to be cancelled.
     fn check(&self, answers: &[Option<Answer>]) -> Result<()> {
-        // By word, how often it occurs in which partition that is in the table.
+        // For each word, how often it occurs in each partition that is in the table.
         let mut table: HashMap<String, HashMap<usize, u64>> = HashMap::new();
         for partition in &self.partitions {
             if !matches!(partition.cancel, Some(Cancel::Building { .. })) {

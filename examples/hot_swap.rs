@@ -1,5 +1,6 @@
-//! A server over TCP whose configuration is swapped while it runs: the tasks of all connections
-//! stop at a barrier, with a deadline, and the last to come swaps it before any goes on.
+//! A TCP server whose configuration is swapped while it runs: the tasks of all connections wait at a barrier,
+//! and the last to arrive swaps the configuration before any of them goes on. If a connection misses the
+//! deadline of a swap, all withdraw, serve on and try again.
 //!
 //! ```text
 //! cargo run --release --example hot_swap
@@ -34,10 +35,9 @@ use tokio::{
 
 /// Swaps the configuration of a server again and again while clients ask it for prices.
 ///
-/// The server has a task for each connection. To swap, all of them stop at a barrier within a
-/// deadline, and the last one to come swaps the configuration before the others go on. If one of
-/// them is late, all take their arrivals back, serve on, and try again. The clients check that
-/// every answer is of one configuration.
+/// The server has a task for each connection. To swap, all of them wait at a barrier, with a deadline, and the
+/// last to arrive swaps the configuration before the others go on. If one of them is late, all withdraw, serve
+/// on, and try again. The clients check that each answer is of one configuration.
 #[derive(Parser)]
 struct Options {
     /// Connections, with a client each
@@ -48,7 +48,7 @@ struct Options {
     #[arg(long, default_value_t = 50, value_parser = number(1..=10_000))]
     rounds: u32,
 
-    /// How long the connections may take to come together, in milliseconds
+    /// How long the connections may take to arrive, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 100,
           value_parser = number(1..=10_000))]
     deadline_ms: u32,
@@ -120,7 +120,7 @@ async fn serve(options: &Options, bar: &ProgressBar) -> Result<Outcome> {
     let address = listener.local_addr()?;
     let server = Arc::new(Server {
         price: Price::new(Duration::from_millis(options.swap_ms.into())),
-        // The operator is a party too: so it learns what has become of each attempt.
+        // The operator is a party too, and so learns how each attempt has ended.
         barrier: Barrier::new(options.connections as usize + 1),
     });
     let (calls, _) = watch::channel(None);
@@ -148,7 +148,7 @@ async fn serve(options: &Options, bar: &ProgressBar) -> Result<Outcome> {
         connections.spawn(connection.run(stream));
     }
 
-    // Whatever fails ends the run: tasks that are dropped take their arrivals back.
+    // Whatever fails ends the run. Tasks that are dropped withdraw their arrivals.
     let (retried, missed) = tokio::select! {
         counts = operate(&server, &calls, options, bar) => counts?,
         Some(end) = connections.join_next() => bail!(early(end)),
@@ -241,7 +241,7 @@ struct Server {
     barrier: Barrier,
 }
 
-/// What the operator asks of all connections: to come together for a generation of the barrier.
+/// What the operator asks of all connections: to arrive for a generation of the barrier.
 #[derive(Clone, Copy)]
 struct Call {
     generation: u64,
@@ -250,8 +250,8 @@ struct Call {
 }
 
 impl Server {
-    /// Comes together with all others, and has the price swapped. False if that has missed its
-    /// deadline: then the arrival has been taken back.
+    /// Waits for all others, and has the price swapped. False if the deadline was missed: then the arrival
+    /// was withdrawn.
     async fn quiesce(&self, call: Call) -> bool {
         match timeout_at(call.deadline, self.barrier.wait_leader()).await {
             Ok(Some(leader)) => {
@@ -261,11 +261,10 @@ impl Server {
             }
             Ok(None) => true,
             Err(_) => {
-                // Too late to take anything back if all have come: then the leader is at work, and
-                // nobody may go on before it is done. No generation after this one is complete
-                // without this party.
-                while self.barrier.arrived() == self.barrier.parties() {
-                    sleep(Duration::from_millis(1)).await;
+                // If all have arrived, the arrival has counted: the leader is at work, and no party may go
+                // on before the release. No later generation completes without this party.
+                if self.barrier.arrived() == self.barrier.parties() {
+                    self.barrier.observe(call.generation).await;
                 }
                 self.barrier.generation() > call.generation
             }
@@ -273,7 +272,7 @@ impl Server {
     }
 }
 
-/// Calls for one swap after the other. Returns how many rounds were retried, and how many deadlines
+/// Calls for one swap after the other. Returns how many rounds were retried, and how many deadlines were
 /// missed.
 async fn operate(
     server: &Server,
@@ -300,7 +299,7 @@ async fn operate(
             ensure!(
                 attempt < options.attempts,
                 "round {round} was given up: {} of {} ms missed",
-                counted(attempt, "deadline"),
+                counted(attempt as usize, "deadline"),
                 options.deadline_ms
             );
         }
@@ -350,14 +349,14 @@ impl Connection {
         }
     }
 
-    /// No request is half done here.
+    /// Called between two requests.
     async fn pause(&mut self, call: Call) -> Result<()> {
         if self.stall && call.generation % 4 == 3 && call.attempt == 0 {
             // As a request would that takes too long.
             sleep((call.deadline - Instant::now()).mul_f64(1.5)).await;
             return Ok(());
         }
-        // The arrival for an earlier attempt was still there, and made this one complete.
+        // The arrival of an earlier attempt was still counted, and completed this generation.
         if call.generation < self.server.barrier.generation() {
             return Ok(());
         }

@@ -1,5 +1,5 @@
-//! A word count by several workers that stop together every few lines, and whose counts then go to
-//! disk as one consistent snapshot: the checkpoint of a service, small.
+//! The checkpoint of a service, small: several workers count words, and wait for each other every few lines.
+//! The last to arrive saves what all have counted before any of them goes on, so each snapshot is consistent.
 //!
 //! ```text
 //! cargo run --example snapshot
@@ -21,15 +21,15 @@ use std::{
 use anyhow::{Result, bail, ensure};
 use atomic_barrier::Barrier;
 use clap::Parser;
-use examples::{Output, Text, number, print, progress, runtime, words};
+use examples::{Output, Text, counted, number, print, progress, runtime, words};
 use indicatif::ProgressBar;
 use tokio::task::{JoinSet, spawn_blocking};
 
 /// Counts the words of a text with several workers, and saves the counts every few lines.
 ///
-/// The workers take the lines in turns, and meet after every few of them. The last to come writes
-/// down what all have counted while the others stand still, so every snapshot is of the text up to
-/// one line. It replaces the one before only once it is whole and on the disk.
+/// The workers take the lines in turns, and wait for each other after every few lines. The last to arrive
+/// saves what all have counted while the others wait, so each snapshot is of the text up to one line. It
+/// replaces the one before only once it is whole and on the disk.
 #[derive(Parser)]
 struct Options {
     /// A text in UTF-8, or - for standard input; read to its end before the count begins
@@ -105,11 +105,11 @@ fn run(job: Job) -> Result<()> {
         expected.total()
     );
     print(&format!(
-        "{name}: {lines} lines, {words} words, {different} of them different\n\
+        "{name}: {lines}, {words}, {different} of them different\n\
          workers: {workers}, with the same counts as a sequential run\n\
          snapshots: {snapshots}, the last one in {out}\n",
-        lines = tally.lines,
-        words = tally.total(),
+        lines = counted(tally.lines, "line"),
+        words = counted(tally.total() as usize, "word"),
         different = tally.words.len(),
         workers = job.tallies.len(),
         snapshots = job.barrier.generation(),
@@ -128,8 +128,7 @@ async fn in_rounds(job: &Arc<Job>) -> Result<()> {
             Ok(Err(failure)) => failure,
             Err(panic) => panic.into(),
         };
-        // The others wait, or soon will, for one that never comes. Dropping their waits takes the
-        // arrivals back.
+        // The others wait, or soon will, for a worker that never arrives. Waits that are dropped withdraw.
         workers.shutdown().await;
         assert_eq!(job.barrier.arrived(), 0);
         return Err(failure);
@@ -143,7 +142,7 @@ struct Job {
     fail_at: Option<usize>,
     out: Mutex<Output>,
     barrier: Barrier,
-    /// One for each worker. Nobody else takes its lock before the worker is at the barrier.
+    /// One for each worker, which alone locks it until it arrives at the barrier.
     tallies: Vec<Mutex<Tally>>,
     bar: ProgressBar,
 }
@@ -169,8 +168,8 @@ impl Job {
                 // All lines so far are counted, and none after them.
                 let snapshot = self.snapshot(leader.generation(), line)?;
                 let job = self.clone();
-                // Not in the way of other tasks while the disk works. Should this one be dropped
-                // meanwhile, then the others go on, but the snapshot is made already.
+                // Other tasks run while the disk works. If this one is dropped meanwhile, the others go on,
+                // but the snapshot is made already.
                 spawn_blocking(move || job.out.lock().unwrap().write(snapshot.as_bytes()))
                     .await??;
                 self.bar.set_position(line as u64);

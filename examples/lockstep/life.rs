@@ -10,11 +10,11 @@ use anyhow::{Result, ensure};
 
 use crate::rle::Pattern;
 
-/// One grid has generation g, the other takes g + 1. Each row of that is written by one band, and
-/// read by nobody before the next generation.
+/// One grid has generation g, the other takes g + 1. One band writes each row of that, and no band reads it
+/// before the next generation.
 ///
-/// All accesses are relaxed: it is the barrier that orders what is written in one generation
-/// before what is read or overwritten in the next.
+/// `Relaxed:` the barrier orders what is written in one generation before what is read or overwritten in the
+/// next.
 pub(crate) struct Plane {
     /// In a row, 64 cells each, the leftmost in the lowest bit.
     words: usize,
@@ -40,7 +40,7 @@ pub(crate) struct Size {
 }
 
 impl Size {
-    /// So large that nothing reaches the border: life spreads by a cell a generation at most.
+    /// So large that nothing reaches the border: life spreads by at most a cell per generation.
     pub(crate) fn new(pattern: &Pattern, generations: u32) -> Result<Size> {
         const MOST_BYTES: u128 = 1 << 30;
 
@@ -192,8 +192,8 @@ impl Census {
 
 /// The rows to go through, from one generation to the next.
 ///
-/// Each task keeps its own account, from what the last generation wrote for all to see. So they
-/// agree on the bands without a word, and the bands stay where the life is.
+/// Each task computes them from what the last generation wrote. So all tasks agree on the bands, and the bands
+/// stay where the life is.
 pub(crate) struct Rows {
     /// Those of the generation before, which are still in the grid to be written.
     before: Range<usize>,

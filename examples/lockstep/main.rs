@@ -1,8 +1,10 @@
-//! Conway's Game of Life in lockstep: a plane split into bands, a task a band, and one crossing of
-//! a barrier a generation.
+//! Conway's Game of Life in lockstep: a task for each band of the plane, which waits for the other bands after
+//! each generation. It checks the result against a sequential run, and compares what this crate's barrier,
+//! its phaser and tokio's barrier cost.
 //!
 //! ```text
 //! cargo run --release --example lockstep
+//! cargo run --release --example lockstep -- --gif life.gif
 //! cargo run --release --example lockstep -- acorn --bands 16 --png acorn.png
 //! cargo run --release --example lockstep -- path/to/pattern.rle --generations 2000
 //! ```
@@ -228,9 +230,9 @@ wait for each other {waits} times and do nothing else.
         name = life.name,
         population = census.population(),
         generations = life.generations,
-        bands = counted(options.bands, "band"),
-        workers = counted(workers, "worker"),
-        rounds = counted(options.rounds, "round"),
+        bands = counted(options.bands as usize, "band"),
+        workers = counted(workers as usize, "worker"),
+        rounds = counted(options.rounds as usize, "round"),
         sequential = sequential * 1e3,
         run_ratio = tokios_run / run,
         phasers_run_ratio = tokios_run / phasers_run,

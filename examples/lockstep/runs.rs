@@ -39,14 +39,14 @@ impl Life {
     }
 }
 
-/// What each task of a run waits with for the others.
+/// What a task waits with for the other tasks of a run.
 pub(crate) trait Party: Sized + Send + 'static {
     const NAME: &str;
 
     /// One for each of so many tasks.
     fn parties(tasks: usize) -> Vec<Self>;
 
-    /// Waits for the others; true for one of them all.
+    /// Waits for the others. True for one of them.
     fn wait(&mut self) -> impl Future<Output = bool> + Send;
 }
 
@@ -94,14 +94,14 @@ impl Party for Arc<tokio::sync::Barrier> {
 pub(crate) struct Course<'a> {
     pub(crate) life: &'a Life,
     pub(crate) bands: usize,
-    /// How many are timed at a time.
+    /// How often the tasks wait where nothing but waits is timed.
     pub(crate) waits: u32,
     pub(crate) runtime: Runtime,
     pub(crate) bar: ProgressBar,
 }
 
 impl Course<'_> {
-    /// What the others must come to, and the seconds that it took.
+    /// What the others must end with, and the seconds that it took.
     pub(crate) fn sequential(&self) -> (Census, f64) {
         let generations = self.life.generations;
         self.bar.set_message("sequential");
@@ -137,7 +137,7 @@ impl Course<'_> {
         (plane.census(generations), time)
     }
 
-    /// The seconds that a generation takes of as many tasks that have nothing else to do.
+    /// The seconds that one wait takes of as many tasks that do nothing else.
     fn wait<P: Party>(&self) -> f64 {
         let waits = self.waits;
         let parties = P::parties(self.bands).into_iter();

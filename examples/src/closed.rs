@@ -1,6 +1,6 @@
 //! Whether standard output was closed when the program was started.
 //!
-//! In its place the standard library opens /dev/null, before `main`, which is therefore too late to ask.
+//! The standard library opens /dev/null in its place before `main`, so that `main` cannot tell.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -10,8 +10,8 @@ pub(crate) fn stdout_was_closed() -> bool {
     CLOSED.load(Relaxed)
 }
 
-// SAFETY: the loader calls what this section points to once, before any other thread is there, and in the C
-// calling convention. Neither the descriptor nor a static needs anything that `main` would have to set up.
+// SAFETY: the loader calls each function that this section points to once, in the C calling convention, before
+// `main` and before there is another thread. `look` uses nothing that must be set up first.
 #[cfg(target_os = "linux")]
 #[used]
 #[unsafe(link_section = ".init_array")]

@@ -1,4 +1,4 @@
-//! What is read: files, standard input, and the text that is built in.
+//! Input: files, standard input, and the text that is built in.
 
 use std::{
     fs::File,
@@ -18,9 +18,9 @@ const MOST_MIB: u64 = 256;
 /// A file that was read.
 #[derive(Debug)]
 pub struct Input {
-    /// What messages call it.
+    /// Its name in messages.
     pub name: String,
-    /// What it contains.
+    /// Its content.
     pub bytes: Vec<u8>,
     /// Where it is, if it has a place.
     pub place: Option<Place>,
@@ -66,7 +66,7 @@ fn read(name: String, from: impl Read, place: Option<Place>) -> Result<Input> {
 /// A text that was read.
 #[derive(Debug)]
 pub struct Text {
-    /// What messages call it.
+    /// Its name in messages.
     pub name: String,
     /// Its lines, at least one.
     pub lines: Vec<String>,
@@ -104,7 +104,7 @@ pub fn words(line: &str) -> impl Iterator<Item = String> {
         .map(str::to_lowercase)
 }
 
-/// A path as messages name it: quoted if it is empty or could upset a terminal.
+/// A path as messages name it: quoted if it is empty or has control characters.
 pub fn shown(path: &Path) -> String {
     let name = path.display().to_string();
     if name.is_empty() || name.contains(char::is_control) {

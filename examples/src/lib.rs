@@ -1,5 +1,5 @@
-//! What the examples share, so that each of them is about its barrier: options, texts, output files that
-//! are replaced whole or not at all, and ends that say what went wrong.
+//! What the examples share, so that each of them is about its barrier: options, input, output files, the
+//! runtime, and how a program ends.
 
 mod closed;
 mod input;

@@ -1,4 +1,4 @@
-//! Output files. Only a regular file, or nothing, is replaced: whole, or not at all.
+//! Output files. Only a regular file, or nothing, is replaced, and it is replaced whole or not at all.
 
 use std::{
     fs::{self, File, Metadata, OpenOptions},
@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::{Place, shown, temporary::Temporary};
 
-/// Where to write. That it can be written has been found out without a change to it.
+/// Where to write. `open` has checked that it can be written, without a change to it.
 #[derive(Debug)]
 pub struct Output {
     name: String,
@@ -27,8 +27,8 @@ enum Target {
 }
 
 impl Output {
-    /// Looks at what is at `path`. That must not be standard output or standard error, nor one of `taken`:
-    /// what else the example reads or writes, with what messages call it.
+    /// Checks what is at `path`. It must not be standard output, standard error, or one of `taken`: what else the
+    /// example reads or writes, each with its name in messages.
     pub fn open(path: &Path, taken: &[(&str, Option<Place>)]) -> Result<Output> {
         let name = shown(path);
         let open = || {
@@ -54,7 +54,7 @@ impl Output {
         })
     }
 
-    /// What messages call it.
+    /// Its name in messages.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -64,7 +64,7 @@ impl Output {
         self.place.as_ref()
     }
 
-    /// Writes all of `content`; in place of what was written before, if this is a file.
+    /// Writes all of `content`. A file then has this content alone.
     pub fn write(&mut self, content: &[u8]) -> Result<()> {
         match &mut self.target {
             Target::File { folder, path } => replace(folder, path, content),
@@ -147,7 +147,7 @@ fn folder(path: &Path) -> &Path {
     }
 }
 
-/// Puts `content` in the place of what is at `path` once all of it is on the disk, or changes nothing.
+/// Replaces what is at `path` once all of `content` is on the disk, or changes nothing.
 fn replace(folder: &Path, path: &Path, content: &[u8]) -> Result<()> {
     let before = match fs::symlink_metadata(path) {
         Ok(before) => Some(before),
@@ -158,7 +158,7 @@ fn replace(folder: &Path, path: &Path, content: &[u8]) -> Result<()> {
     temporary.file().write_all(content)?;
     if let Some(before) = before {
         ensure!(before.is_file(), "it is not a file any longer");
-        // The owner, where that is allowed.
+        // Its owner too, if that is allowed.
         #[cfg(unix)]
         {
             use std::os::unix::fs::{MetadataExt, fchown};

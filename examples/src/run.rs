@@ -18,11 +18,11 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::{closed::stdout_was_closed, options};
 
-/// Runs an example. `load` checks what it is told and given, and changes nothing; `run` does the work.
+/// Runs an example. `load` checks the options and the input, and changes nothing; `run` does the work.
 ///
-/// The program ends with 0 if all went well, 1 if the run failed, 2 if it did not begin, and 141, without a
-/// word, if the program that reads its standard output has gone: as the shell calls the end of a program that
-/// SIGPIPE kills, which Rust programs ignore.
+/// The exit code is 0 if all went well, 1 if the run failed, and 2 if it did not begin. It is 141, and there is
+/// no message, if standard output is a pipe that nothing reads any longer. A shell gives the same code for a
+/// program that SIGPIPE has ended; Rust programs ignore that signal.
 pub fn main<O: Parser, J>(
     load: impl FnOnce(O) -> Result<J>,
     run: impl FnOnce(J) -> Result<()>,
@@ -54,17 +54,17 @@ fn end(result: Result<()>, code: u8) -> ExitCode {
 }
 
 fn complain(error: &Error) {
-    // There is nobody to tell if this fails.
+    // If this fails too, the exit code is all that is left to say it.
     _ = writeln!(io::stderr(), "error: {error:#}");
 }
 
-/// Nobody reads standard output any longer.
+/// Standard output is a pipe that nothing reads any longer.
 #[derive(Debug)]
 struct ReaderGone;
 
 impl fmt::Display for ReaderGone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("nobody reads standard output")
+        f.write_str("nothing reads standard output")
     }
 }
 
@@ -92,13 +92,13 @@ pub fn progress(length: u64, doing: &'static str, units: &str) -> ProgressBar {
         .with_style(style.progress_chars("=> "))
 }
 
-/// A runtime with so many threads for tasks.
+/// A runtime with `workers` threads for tasks.
 pub fn runtime(workers: usize) -> Result<Runtime> {
     ensure_memory(workers)?;
     let asked = Arc::new(AtomicUsize::new(0));
     let refused = asked.clone();
-    // Where the system refuses a thread, tokio panics, and then waits for ever for those that it has. So the
-    // program ends at the panic. What there is to say about it may need some memory, too.
+    // If the system refuses a thread, tokio panics and then waits for ever for the threads that it has. So the
+    // hook ends the program. Its message needs memory, which may be what is missing.
     let spare = Mutex::new(Vec::<u8>::with_capacity(1 << 20));
     let hook = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
@@ -115,7 +115,7 @@ pub fn runtime(workers: usize) -> Result<Runtime> {
     }));
     let runtime = Builder::new_multi_thread()
         .worker_threads(workers)
-        // Asked for before each thread.
+        // Called before each thread is started.
         .thread_name_fn(move || {
             asked.fetch_add(1, Relaxed);
             "worker".to_string()
@@ -127,10 +127,10 @@ pub fn runtime(workers: usize) -> Result<Runtime> {
     runtime.context("cannot start the runtime")
 }
 
-/// What the stack of a worker takes.
+/// The stack of a worker.
 const STACK: usize = 2 << 20;
 
-/// Looks whether there is memory for so many threads: where it ends, not even an error can be reported.
+/// Checks that there is memory for the stacks. A program that has none left aborts and cannot report an error.
 fn ensure_memory(workers: usize) -> Result<()> {
     const BESIDE: usize = 64 << 10;
 
@@ -146,8 +146,8 @@ fn ensure_memory(workers: usize) -> Result<()> {
     Ok(())
 }
 
-/// A number of things.
-pub fn counted(number: u32, thing: &str) -> String {
+/// A number of things, in words: `1 band`, `2 bands`.
+pub fn counted(number: usize, thing: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {thing}{plural}")
 }

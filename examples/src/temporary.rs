@@ -1,4 +1,4 @@
-//! A temporary file, which does not stay behind: not after an error, and not after Ctrl-C.
+//! A temporary file that does not stay behind, neither after an error nor after Ctrl-C.
 
 use std::{
     fs::File,
@@ -12,7 +12,7 @@ use tempfile::{Builder, NamedTempFile};
 
 use crate::shown;
 
-/// What to remove if a signal ends the program.
+/// The file that is removed if a signal ends the program.
 static CURRENT: Mutex<Option<PathBuf>> = Mutex::new(None);
 
 fn current() -> MutexGuard<'static, Option<PathBuf>> {
@@ -23,7 +23,7 @@ fn current() -> MutexGuard<'static, Option<PathBuf>> {
 pub(crate) struct Temporary(Option<NamedTempFile>);
 
 impl Temporary {
-    /// Makes an empty file that all may read whom the system lets read new files, or none but its owner.
+    /// Makes an empty file with the mode of any new file, or one that only its owner may read.
     pub(crate) fn create(folder: &Path, private: bool) -> Result<Temporary> {
         watch_signals()?;
         let mut current = current();
@@ -46,7 +46,7 @@ impl Temporary {
         file.as_file_mut()
     }
 
-    /// Gives the file the name `path`, which another may have had.
+    /// Renames the file to `path`, in place of any file there.
     pub(crate) fn persist(mut self, path: &Path) -> io::Result<()> {
         let _current = current();
         match self.0.take() {
@@ -64,7 +64,7 @@ impl Drop for Temporary {
     }
 }
 
-/// Has the signals that end a program remove its temporary file first.
+/// Starts a thread that removes the temporary file when a signal ends the program.
 #[cfg(unix)]
 fn watch_signals() -> Result<()> {
     use std::{fs, thread};
@@ -86,11 +86,11 @@ fn watch_signals() -> Result<()> {
         Signals::new([SIGINT, SIGTERM, SIGXFSZ]).context("cannot watch for signals")?;
     let watch = move || {
         for signal in signals.forever() {
-            // Comes of a file that would be too long, and the write fails too.
+            // The write that would have exceeded the limit fails, which is reported as an error.
             if signal == SIGXFSZ {
                 continue;
             }
-            // No other is made while this is locked.
+            // While this is locked no other file is made.
             let mut current = current();
             if let Some(file) = current.take() {
                 _ = fs::remove_file(file);

@@ -47,7 +47,7 @@ fn results(command: &mut Command) -> Report {
     let mut lines = text.lines();
     let head = lines.next().expect(&text);
     let (_, head) = head.split_once(": ").expect(&text);
-    let (numbers, meeting) = head.split_once(", which met at ").expect(&text);
+    let (numbers, meeting) = head.split_once(", which waited at ").expect(&text);
     let [read, partitions] = numbers_in(numbers).try_into().expect(&text);
     let mut list = |name: &str| {
         let list = lines.next().and_then(|line| line.strip_prefix(name));
@@ -274,7 +274,7 @@ fn standard_input_is_joined_too() {
     let mut run = fan_in("phaser", 2, 0.0, 1);
     let output = output(run.arg("-").stdin(fs::File::open(&text).unwrap()));
     let report = report(&output);
-    let head = "standard input: 2 lines in 2 partitions, which met at a phaser\n";
+    let head = "standard input: 2 lines in 2 partitions, which waited at a phaser\n";
     assert!(report.starts_with(head), "{report}");
 }
 

@@ -32,7 +32,7 @@ fn writers_after(options: &[&str], out: &Path) -> [Command; 3] {
     [text, png, gif]
 }
 
-/// Looks that `out` is refused before the run, which would last until somebody ended it.
+/// Asserts that `out` is refused before the run, which would last for hours.
 fn assert_refused(out: &Path, why: &str) {
     let long = ["--generations=20000", "--bands=10000", "--rounds=10000"];
     for mut command in writers_after(&long, out) {

@@ -38,7 +38,7 @@ pub(crate) fn complaint(output: &Output, code: i32) -> String {
     err.trim_end().to_string()
 }
 
-/// Looks that each option refuses each value and says why, whichever way they are written.
+/// Asserts that an option refuses a value and says why, in both ways to write them.
 pub(crate) fn assert_refused(name: &str, option: &str, value: &str, why: &str) {
     let [mut joined, mut apart] = [(); 2].map(|()| example(name));
     joined.arg(format!("{option}={value}"));
