@@ -71,8 +71,8 @@ fn a_past_generation_is_over_and_a_future_one_is_awaited() {
 
 #[test]
 fn a_generation_that_never_comes_is_awaited_all_the_same() {
-    let barrier = Barrier::new(1);
     for generation in [1 << 61, 1 << 62, 1 << 63, u64::MAX - 1, u64::MAX] {
+        let barrier = Barrier::new(1);
         let waker = CountingWaker::new();
         let mut observation = barrier.observe(generation);
         for _ in 0..3 {
