@@ -5,6 +5,7 @@ mod arrive;
 mod blocking;
 mod cancellation;
 mod drop_in;
+mod hostile;
 mod leader;
 mod observer;
 mod owned;

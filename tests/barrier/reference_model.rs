@@ -27,7 +27,7 @@ const WAKERS: usize = 4;
 
 /// The ways to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     Wait,
     Owned,
     Arrive,
@@ -39,19 +39,19 @@ enum Kind {
 }
 
 impl Kind {
-    fn is_owned(self) -> bool {
+    pub(crate) fn is_owned(self) -> bool {
         matches!(self, Kind::Owned | Kind::OwnedArrive | Kind::OwnedLeader)
     }
 
-    fn arrives_at_once(self) -> bool {
+    pub(crate) fn arrives_at_once(self) -> bool {
         matches!(self, Kind::Arrive | Kind::OwnedArrive)
     }
 
-    fn withdraws(self) -> bool {
+    pub(crate) fn withdraws(self) -> bool {
         !self.arrives_at_once() && self != Kind::Observe
     }
 
-    fn holds(self) -> bool {
+    pub(crate) fn holds(self) -> bool {
         matches!(self, Kind::Leader | Kind::OwnedLeader)
     }
 }
@@ -122,7 +122,7 @@ fn decide(
 
 /// How far a party has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
+pub(crate) enum Step {
     /// Neither counted nor waiting for anything.
     New,
     /// Not counted before this generation is released.
@@ -133,22 +133,33 @@ enum Step {
 }
 
 /// The barrier as it is meant: one step after another, and no slot, word or memory order.
-struct Model {
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Model {
     parties: usize,
-    generation: u64,
+    pub(crate) generation: u64,
     /// In this generation and, from `parties` on, in the next while a leader holds the release.
-    arrivals: usize,
+    pub(crate) arrivals: usize,
     /// Which waker of which future waits for the release of which generation.
-    waiting: Vec<(usize, u64, usize)>,
-    wakes: [usize; WAKERS],
+    pub(crate) waiting: Vec<(usize, u64, usize)>,
+    pub(crate) wakes: [usize; WAKERS],
 }
 
 impl Model {
-    fn is_held(&self) -> bool {
+    pub(crate) fn new(parties: usize) -> Self {
+        Self {
+            parties,
+            generation: 0,
+            arrivals: 0,
+            waiting: Vec::new(),
+            wakes: [0; WAKERS],
+        }
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
         self.arrivals >= self.parties
     }
 
-    fn arrive(&mut self, holds: bool) -> Step {
+    pub(crate) fn arrive(&mut self, holds: bool) -> Step {
         if self.arrivals + 1 == 2 * self.parties {
             return Step::Queued(self.generation);
         }
@@ -164,7 +175,7 @@ impl Model {
     }
 
     /// The end of this generation, of which all are there.
-    fn release(&mut self) {
+    pub(crate) fn release(&mut self) {
         self.waiting.retain(|&(_, generation, waker)| {
             let is_over = generation == self.generation;
             self.wakes[waker] += usize::from(is_over);
@@ -174,7 +185,13 @@ impl Model {
         self.generation += 1;
     }
 
-    fn poll(&mut self, future: usize, step: Step, holds: bool, waker: usize) -> (Step, Outcome) {
+    pub(crate) fn poll(
+        &mut self,
+        future: usize,
+        step: Step,
+        holds: bool,
+        waker: usize,
+    ) -> (Step, Outcome) {
         let step = match step {
             Step::Queued(behind) if behind == self.generation => step,
             Step::New | Step::Queued(_) => self.arrive(holds),
@@ -195,12 +212,12 @@ impl Model {
     }
 
     /// Whether someone who arrived in `generation` can take it back.
-    fn is_open(&self, generation: u64) -> bool {
+    pub(crate) fn is_open(&self, generation: u64) -> bool {
         generation == self.generation + u64::from(self.is_held())
     }
 
     /// A future that is forgotten is not dropped: its arrival stays, and so does its waker.
-    fn drop(&mut self, future: usize, step: Step, kind: Kind) {
+    pub(crate) fn drop(&mut self, future: usize, step: Step, kind: Kind) {
         if let (Step::Counted(generation), true) = (step, kind.withdraws()) {
             if !self.is_open(generation) {
                 return;
@@ -219,7 +236,7 @@ impl Model {
     }
 }
 
-enum AnyWait<'a> {
+pub(crate) enum AnyWait<'a> {
     Wait(Wait<'a>),
     Owned(OwnedWait),
     Arrive(Arrival<'a>),
@@ -230,7 +247,7 @@ enum AnyWait<'a> {
 }
 
 /// What holds the release.
-enum AnyLeader<'a> {
+pub(crate) enum AnyLeader<'a> {
     Leader(Leader<'a>),
     Owned(OwnedLeader),
 }
@@ -252,7 +269,7 @@ impl AnyLeader<'_> {
 }
 
 impl<'a> AnyWait<'a> {
-    fn new(barrier: &'a Arc<Barrier>, kind: Kind) -> Self {
+    pub(crate) fn new(barrier: &'a Arc<Barrier>, kind: Kind) -> Self {
         match kind {
             Kind::Wait => AnyWait::Wait(barrier.wait()),
             Kind::Owned => AnyWait::Owned(barrier.clone().wait_owned()),
@@ -264,7 +281,7 @@ impl<'a> AnyWait<'a> {
         }
     }
 
-    fn poll(&mut self, waker: &Waker, leader: &mut Option<AnyLeader<'a>>) -> Outcome {
+    pub(crate) fn poll(&mut self, waker: &Waker, leader: &mut Option<AnyLeader<'a>>) -> Outcome {
         let mut cx = Context::from_waker(waker);
         let polled = match self {
             AnyWait::Wait(wait) => return poll(wait, waker),
@@ -294,7 +311,7 @@ impl<'a> AnyWait<'a> {
 }
 
 /// The generation of those whom a leader released, and of observers: they are not told.
-const UNSAID: u64 = u64::MAX;
+pub(crate) const UNSAID: u64 = u64::MAX;
 
 /// A future that has neither been dropped nor forgotten.
 struct Live<'a> {
@@ -323,13 +340,7 @@ struct Report {
 fn run((parties, choices): &Script, report: &mut Report) -> Result<(), TestCaseError> {
     let barrier = Arc::new(Barrier::new(*parties));
     let wakers: [_; WAKERS] = array::from_fn(|_| CountingWaker::new());
-    let mut model = Model {
-        parties: *parties,
-        generation: 0,
-        arrivals: 0,
-        waiting: Vec::new(),
-        wakes: [0; WAKERS],
-    };
+    let mut model = Model::new(*parties);
     let mut live: Vec<Live<'_>> = Vec::new();
     let mut leader: Option<AnyLeader<'_>> = None;
     let mut made = 0;

@@ -10,6 +10,7 @@ pub mod block_on;
 pub mod by_hand;
 pub mod clone_hook;
 pub mod counting_allocator;
+pub mod hostile;
 pub mod members;
 pub mod random;
 pub mod stress_run;
