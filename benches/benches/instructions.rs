@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 
-use atomic_barrier_benches::{floor::Floor, manual, peers::Peer};
+use atomic_barrier_benches::{floor::Floor, manual, peers::Peer, report::Table};
 
 const PARTIES: u64 = 64;
 const FEW: u64 = 100;
@@ -139,10 +139,11 @@ fn main() -> Result<()> {
         return Ok(());
     }
 
-    println!("Instructions of one generation at n = {PARTIES}, one thread, no runtime");
-    println!(
-        "{:<14} | {:>12} | {:>12} | {:>12}",
-        "", "a generation", "a party", "of tokio's"
+    let title = format!("Instructions of one generation, n = {PARTIES}, without a runtime");
+    let table = Table::start(
+        &title,
+        &[],
+        &["", "instructions", "per party", "of tokio's"],
     );
     let mut counts = Vec::new();
     for (p, (name, _)) in PEERS.iter().enumerate() {
@@ -151,11 +152,14 @@ fn main() -> Result<()> {
     }
     let tokio = counts[TOKIO].1 as f64;
     for (name, count) in &counts {
-        let share = 100.0 * *count as f64 / tokio;
-        println!(
-            "{name:<14} | {count:>12} | {:>12.1} | {share:>10.0} %",
-            *count as f64 / PARTIES as f64
-        );
+        let count = *count as f64;
+        let figures = [
+            count.to_string(),
+            format!("{:.1}", count / PARTIES as f64),
+            format!("{:.0} %", 100.0 * count / tokio),
+        ];
+        let [count, per_party, share] = &figures;
+        table.row(&[name, &count[..], per_party, share]);
     }
 
     let (name, count) = counts[THIS];

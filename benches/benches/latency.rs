@@ -2,7 +2,7 @@
 //!
 //! Every task notes when it comes out of a wait, and goes straight into the next: what the leader
 //! noted a generation ago is when the last party arrived. The leader's own way out is not
-//! counted. Rounds of this crate and of tokio take turns.
+//! counted. Rounds of this crate's barrier and phaser and of tokio's barrier take turns.
 
 use std::{num::NonZeroUsize, sync::Arc, time::Instant};
 
@@ -13,7 +13,13 @@ use tokio::{
     task::{JoinSet, yield_now},
 };
 
-use atomic_barrier_benches::peers::Peer;
+use atomic_barrier::{Barrier, Participant};
+use atomic_barrier_benches::{
+    peers::Peer,
+    report::{Table, targets, verdict},
+    sampling::quartile,
+    tasks::Party,
+};
 
 /// Time from the last arrival to the first and to the last release.
 #[derive(Parser)]
@@ -40,8 +46,8 @@ fn parties(s: &str) -> Result<usize, String> {
     }
 }
 
-/// Crossings in a round, all tasks together: some ten milliseconds.
-const CROSSINGS: usize = 300_000;
+/// Waits in a round, all tasks together: some ten milliseconds.
+const WAITS: usize = 300_000;
 
 /// When a task came out of a wait.
 #[derive(Clone)]
@@ -73,25 +79,39 @@ impl Latencies {
     }
 }
 
-fn round<B: Peer>(runtime: &Runtime, n: usize) -> Latencies {
-    let generations = (CROSSINGS / n).max(100);
+/// A party that learns whether it led.
+trait Led: Party {
+    fn wait(&mut self) -> impl Future<Output = bool> + Send;
+}
+
+impl<B: Peer> Led for Arc<B> {
+    async fn wait(&mut self) -> bool {
+        B::is_leader(&B::wait(self).await)
+    }
+}
+
+impl Led for Participant {
+    async fn wait(&mut self) -> bool {
+        self.wait().await.expect("nobody closes it").is_leader()
+    }
+}
+
+fn round<P: Led>(runtime: &Runtime, n: usize) -> Latencies {
+    let generations = (WAITS / n).max(100);
     let warm_up = generations / 10;
-    let barrier = Arc::new(B::new(n));
     let start = Instant::now();
-    let tasks: Vec<_> = (0..n)
-        .map(|_| {
-            let barrier = barrier.clone();
+    let tasks: Vec<_> = P::group(n)
+        .into_iter()
+        .map(|mut party| {
             // Not zero, so that the pages are there when the clock runs.
-            let mut releases = vec![
-                Release {
-                    at: 1,
-                    leader: true
-                };
-                generations
-            ];
+            let release = Release {
+                at: 1,
+                leader: true,
+            };
+            let mut releases = vec![release; generations];
             runtime.spawn(async move {
                 for release in &mut releases {
-                    release.leader = B::is_leader(&barrier.wait().await);
+                    release.leader = Led::wait(&mut party).await;
                     release.at = start.elapsed().as_nanos() as u64;
                 }
                 releases
@@ -135,65 +155,72 @@ fn background(runtime: &Runtime, tasks: usize) -> JoinSet<()> {
     set
 }
 
-/// A target, once measured.
-struct Verdict {
-    load: &'static str,
-    /// This crate's p99 to the last release as a part of tokio's: the median over the rounds.
-    ratio: f64,
-}
-
 type Round = fn(&Runtime, n: usize) -> Latencies;
 
-const PEERS: [(&str, Round); 2] = [
+/// tokio's is the last.
+const PEERS: [(&str, Round); 3] = [
+    (<Arc<Barrier>>::NAME, round::<Arc<Barrier>>),
+    (Participant::NAME, round::<Participant>),
     (
-        atomic_barrier::Barrier::NAME,
-        round::<atomic_barrier::Barrier>,
+        <Arc<tokio::sync::Barrier>>::NAME,
+        round::<Arc<tokio::sync::Barrier>>,
     ),
-    (tokio::sync::Barrier::NAME, round::<tokio::sync::Barrier>),
 ];
 
-/// Measures and prints one cell; returns the ratio of the p99s to the last release.
-fn cell(runtime: &Runtime, n: usize, rounds: usize, label: &str) -> f64 {
+/// Measures and prints one cell; returns the ratio of the barriers' p99s to the last release.
+fn cell(table: &Table, label: [&str; 2], runtime: &Runtime, n: usize, rounds: usize) -> f64 {
     let mut all = PEERS.map(|_| Latencies::new());
-    let mut ratios = Vec::with_capacity(rounds);
+    let mut ratios = PEERS.map(|_| Vec::with_capacity(rounds));
     for _ in 0..rounds {
-        let both = PEERS.map(|(_, round)| round(runtime, n));
-        for (all, latencies) in all.iter_mut().zip(&both) {
-            all.add(latencies);
+        let latencies = PEERS.map(|(_, round)| round(runtime, n));
+        let p99 = latencies
+            .each_ref()
+            .map(|latencies| latencies.last.value_at_quantile(0.99));
+        for (peer, latencies) in latencies.iter().enumerate() {
+            all[peer].add(latencies);
+            ratios[peer].push(p99[peer] as f64 / p99[PEERS.len() - 1] as f64);
         }
-        let [this, tokio] = both.map(|latencies| latencies.last.value_at_quantile(0.99) as f64);
-        ratios.push(this / tokio);
     }
-    for ((name, _), latencies) in PEERS.iter().zip(&all) {
-        print!("{label} | {n:>4} | {name:<14}");
-        for histogram in [&latencies.first, &latencies.last] {
-            print!(" |");
-            for quantile in [0.5, 0.99, 0.999, 1.0] {
-                print!(
-                    " {:>8.2}",
-                    histogram.value_at_quantile(quantile) as f64 / 1000.0
-                );
-            }
-        }
-        println!();
+    let ratios = ratios.map(|ratios| quartile(ratios, 2));
+    for (peer, (name, _)) in PEERS.iter().enumerate() {
+        let [workers, load] = label.map(str::to_owned);
+        let mut cells = vec![workers, load, n.to_string(), name.to_string()];
+        let micros = |histogram: &Histogram<u64>, quantile| {
+            format!(
+                "{:.2}",
+                histogram.value_at_quantile(quantile) as f64 / 1000.0
+            )
+        };
+        let Latencies { first, last } = &all[peer];
+        cells.extend([0.5, 0.99].map(|quantile| micros(first, quantile)));
+        cells.extend([0.5, 0.99, 0.999].map(|quantile| micros(last, quantile)));
+        cells.push(format!("{:.2}", ratios[peer]));
+        table.row(&cells);
     }
-    ratios.sort_by(f64::total_cmp);
-    ratios[rounds / 2]
+    ratios[0]
 }
 
 fn main() {
     let options = Options::parse();
-    println!("From the last arrival to the release of the others [µs]");
-    println!(
-        "{:>7} | {:<4} | {:>4} | {:<14} | {:^35} | {:^35}",
-        "", "", "", "", "to the first release", "to the last release"
-    );
-    print!("{:>7} | {:<4} | {:>4} | {:<14}", "workers", "load", "n", "");
-    for _ in 0..2 {
-        print!(" | {:>8} {:>8} {:>8} {:>8}", "p50", "p99", "p99.9", "max");
-    }
-    println!();
-
+    let rounds = options.rounds.get();
+    let head = [
+        "workers",
+        "load",
+        "n",
+        "",
+        "first: p50",
+        "p99",
+        "last: p50",
+        "p99",
+        "p99.9",
+        "of tokio's",
+    ];
+    let notes = [
+        &format!("µs to the first and to the last release, of {rounds} interleaved rounds") as &str,
+        "of tokio's: p99 to the last release as a part of tokio's, the median over the rounds",
+        "busy: as many yielding tasks as twice the workers",
+    ];
+    let table = Table::start("From the last arrival to the release", &notes, &head);
     let mut verdicts = Vec::new();
     for workers in &options.workers {
         let runtime = Builder::new_multi_thread()
@@ -203,23 +230,15 @@ fn main() {
         for (load, tasks) in [("idle", 0), ("busy", 2 * workers.get())] {
             let _background = background(&runtime, tasks);
             for &n in &options.n {
-                let label = format!("{workers:>7} | {load}");
-                let ratio = cell(&runtime, n, options.rounds.get(), &label);
-                if (workers.get(), n) == (2, 64) {
-                    verdicts.push(Verdict { load, ratio });
-                }
+                let label = [&workers.to_string() as &str, load];
+                let ratio = cell(&table, label, &runtime, n, rounds);
+                verdicts.push((format!("{workers} workers, n = {n}, {load}"), ratio));
             }
         }
     }
-    println!(
-        "  busy: as many yielding tasks as twice the workers; max: of {} rounds",
-        options.rounds
-    );
-    println!("\nTargets, for {}:", PEERS[0].0);
-    for Verdict { load, ratio } in verdicts {
-        println!(
-            "{}  2 workers, n = 64, {load}: p99 to the last release at most 0.5 of tokio's; is {ratio:.2} (median over rounds)",
-            if ratio <= 0.5 { "PASS" } else { "FAIL" }
-        );
+    targets();
+    for (cell, ratio) in verdicts {
+        let what = "p99 to the last release at most half of tokio's";
+        verdict(ratio <= 0.5, &format!("{cell}: {what}; is {ratio:.2}"));
     }
 }

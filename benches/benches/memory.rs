@@ -6,7 +6,13 @@ use std::{
     task::{Context, Waker},
 };
 
-use atomic_barrier_benches::{floor::Floor, manual, peers::Peer};
+use atomic_barrier::Barrier;
+use atomic_barrier_benches::{
+    floor::Floor,
+    manual,
+    peers::Peer,
+    report::{Table, targets, verdict},
+};
 
 /// The system's allocator, with a count of calls and of bytes in use.
 struct Counting;
@@ -68,36 +74,54 @@ fn allocations<B: Peer>(n: usize) -> usize {
     ALLOCATIONS.load(Ordering::Relaxed) - before
 }
 
-fn print<B: Peer>() {
-    println!(
-        "{:<14} | {:>7} | {:>7} | {:>8} {:>8} {:>9} | {:>8} {:>8} {:>9}",
-        B::NAME,
+/// Bytes of a barrier of `n` at which nobody has waited yet, in itself and on the heap.
+fn empty<B: Peer>(n: usize) -> usize {
+    let before = IN_USE.load(Ordering::Relaxed);
+    let barrier = B::new(n);
+    let own = IN_USE.load(Ordering::Relaxed) - before;
+    size_of_val(&barrier) + own
+}
+
+fn print<B: Peer>(table: &Table) {
+    let figures = [
         future::<B>(),
         waiter::<B>(),
+        empty::<B>(64),
         barrier::<B>(1),
         barrier::<B>(64),
         barrier::<B>(10_000),
-        allocations::<B>(1),
         allocations::<B>(64),
-        allocations::<B>(10_000),
-    );
+    ];
+    let mut cells = vec![B::NAME.to_owned()];
+    cells.extend(figures.map(|figure| figure.to_string()));
+    table.row(&cells);
 }
 
 fn main() {
-    println!(
-        "Memory, once warm; a barrier's bytes are its own and its heap's, all but one waiting"
-    );
-    println!(
-        "{:14} | {:>7} | {:>7} | {:^27} | {:^27}",
-        "", "future", "waiter", "barrier of n [bytes]", "allocations a generation"
-    );
-    println!(
-        "{:14} | {:>7} | {:>7} | {:>8} {:>8} {:>9} | {:>8} {:>8} {:>9}",
-        "", "[bytes]", "[bytes]", "n = 1", "64", "10000", "n = 1", "64", "10000"
-    );
-    print::<atomic_barrier::Barrier>();
-    print::<tokio::sync::Barrier>();
-    print::<async_lock::Barrier>();
-    print::<asyncband::barrier::Barrier>();
-    print::<Floor>();
+    let head = [
+        "",
+        "future",
+        "waiter",
+        "n = 64, new",
+        "n = 1",
+        "n = 64",
+        "n = 10000",
+        "allocations",
+    ];
+    let notes = [
+        "bytes of a wait's future, of what a waiter adds to its barrier, and of a barrier with its heap:",
+        "before its first wait; and after a generation, with all but one waiting",
+        "allocations: in one more generation of 64",
+    ];
+    let table = Table::start("Memory", &notes, &head);
+    print::<Barrier>(&table);
+    print::<tokio::sync::Barrier>(&table);
+    print::<async_lock::Barrier>(&table);
+    print::<asyncband::barrier::Barrier>(&table);
+    print::<Floor>(&table);
+
+    targets();
+    let bytes = empty::<Barrier>(64);
+    let what = "a barrier takes at most 256 bytes before its first wait";
+    verdict(bytes <= 256, &format!("{what}; is {bytes}"));
 }

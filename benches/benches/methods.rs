@@ -8,6 +8,7 @@ use tokio::runtime::Runtime;
 
 use atomic_barrier_benches::{
     peers::Peer,
+    report::Table,
     sampling::{interleave, quartile},
     tasks::{self, Flavour},
 };
@@ -75,17 +76,15 @@ const METHODS: [(&str, Sample); 5] = [
 ];
 
 fn main() {
-    println!("Methods of waiting: ns per task and round, medians of {ROUNDS} interleaved rounds");
     for flavour in Flavour::named(&["ct", "2"]) {
         let runtime = flavour.runtime();
-        println!(
-            "\n{flavour:<22} | {:>8} | {:>8} | {:>8}",
-            "n = 8", "64", "512"
-        );
+        let title = format!("Methods of waiting, {flavour}");
+        let note = format!("ns per task and generation, medians of {ROUNDS} interleaved rounds");
+        let table = Table::start(&title, &[&note], &["", "n = 8", "64", "512"]);
         let columns = [8, 64, 512].map(|n| {
             let samples = METHODS.map(|(_, sample)| {
                 let runtime = &runtime;
-                move |rounds| sample(runtime, n, rounds)
+                move |generations| sample(runtime, n, generations)
             });
             interleave(&samples, ROUNDS, LENGTH)
                 .into_iter()
@@ -93,8 +92,13 @@ fn main() {
                 .collect::<Vec<_>>()
         });
         for (method, (name, _)) in METHODS.iter().enumerate() {
-            let [a, b, c] = [0, 1, 2].map(|column: usize| columns[column][method]);
-            println!("{name:<22} | {a:>8.1} | {b:>8.1} | {c:>8.1}");
+            let mut cells = vec![name.to_string()];
+            cells.extend(
+                columns
+                    .iter()
+                    .map(|column| format!("{:.1}", column[method])),
+            );
+            table.row(&cells);
         }
     }
 }

@@ -3,14 +3,13 @@
 
 use std::sync::Arc;
 
-use anyhow::Result;
 use asyncband::phaser::PhaserParticipant;
 use atomic_barrier::{Barrier, Participant};
 use atomic_barrier_benches::{
     comparison::{Column, Figures, Options},
     floor::Floor,
     report::targets,
-    tasks::{self, Flavour, Party},
+    tasks::{self, Flavour, PARTIES, Party},
 };
 use clap::Parser;
 use tokio::runtime::Runtime;
@@ -28,7 +27,7 @@ fn column<P: Party>(runtime: &Runtime) -> Column<'_> {
     })
 }
 
-fn main() -> Result<()> {
+fn main() {
     let Command { options } = Command::parse();
     let mut tables = Vec::new();
     for flavour in options.flavours(&["ct", "1", "2"]) {
@@ -43,10 +42,9 @@ fn main() -> Result<()> {
             columns.push(column::<Arc<Floor>>(&runtime));
         }
         let title = format!("Participants of a phaser, {flavour}");
-        let parties = options.parties();
+        let parties = options.parties(&PARTIES);
         let per = "task and phase";
         let figures = Figures::measure(&options, &title, per, &parties, |n| n, &columns);
-        figures.plot(&options, &format!("phasers-{}.svg", flavour.name()))?;
         tables.push(figures);
     }
     targets();
@@ -54,5 +52,4 @@ fn main() -> Result<()> {
         figures.judge_mean(PhaserParticipant::NAME, 1.8);
         figures.judge_every_row(PhaserParticipant::NAME, 1.3);
     }
-    Ok(())
 }

@@ -12,12 +12,12 @@ use std::{
 
 use anyhow::Result;
 use atomic_barrier_benches::{
-    comparison::{Column, Figures, Options, Work},
+    comparison::{Column, Figures, Options, Work, plot},
     floor::Floor,
     manual,
     peers::Peer,
     report::{targets, verdict},
-    tasks::{self, Flavour},
+    tasks::{self, Flavour, PARTIES},
 };
 use clap::{Parser, ValueEnum};
 use tokio::{runtime::Runtime, select};
@@ -232,7 +232,7 @@ async fn next_turn() {
 }
 
 /// Tables on runtimes, with the targets of some.
-fn tasks(options: &Options) -> Result<Vec<(Figures, Option<[f64; 2]>)>> {
+fn tasks(options: &Options) -> Vec<(Figures, Option<[f64; 2]>)> {
     let mut tables = Vec::new();
     for flavour in options.flavours(&["ct", "1", "2", "4"]) {
         let runtime = flavour.runtime();
@@ -242,7 +242,7 @@ fn tasks(options: &Options) -> Result<Vec<(Figures, Option<[f64; 2]>)>> {
             Flavour::Workers(n) => (Column::peers(&tasks), (n.get() == 2).then_some([2.6, 1.7])),
         };
         let title = format!("Tasks, {flavour}");
-        let parties = options.parties();
+        let parties = options.parties(&PARTIES);
         let figures = Figures::measure(
             options,
             &title,
@@ -251,16 +251,22 @@ fn tasks(options: &Options) -> Result<Vec<(Figures, Option<[f64; 2]>)>> {
             |n| n,
             &columns,
         );
-        figures.plot(options, &format!("ratios-{}.svg", flavour.name()))?;
         tables.push((figures, targets));
     }
-    Ok(tables)
+    tables
 }
 
 fn polled(options: &Options) -> Figures {
     let title = "Polled without a runtime";
     let columns = Column::peers_and_floor(&Polled);
-    Figures::measure(options, title, "wait", &options.parties(), |n| n, &columns)
+    Figures::measure(
+        options,
+        title,
+        "wait",
+        &options.parties(&PARTIES),
+        |n| n,
+        &columns,
+    )
 }
 
 fn again(options: &Options, waker: &str, columns: &[Column]) -> Figures {
@@ -323,7 +329,18 @@ fn main() -> Result<()> {
 
     let mut on_runtimes = Vec::new();
     if asked(Table::Tasks) {
-        on_runtimes = tasks(&options)?;
+        on_runtimes = tasks(&options);
+        let tables: Vec<_> = on_runtimes.iter().map(|(figures, _)| figures).collect();
+        let tables = [tables.first(), tables.get(2)]
+            .into_iter()
+            .flatten()
+            .copied();
+        plot(
+            &options,
+            "ratios.svg",
+            "Spawned tasks at a barrier",
+            &tables.collect::<Vec<_>>(),
+        )?;
     }
     let polled = asked(Table::Polled).then(|| polled(&options));
     let mut others = Vec::new();

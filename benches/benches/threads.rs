@@ -1,26 +1,45 @@
-//! Threads at a barrier: one crossing of `wait_blocking`, against the standard library's barrier
-//! and async-lock's.
+//! Threads at a barrier: one crossing of `wait_blocking`, against the barriers of the standard library,
+//! of libstdc++, of async-lock and of spin, on an idle and on a busy machine.
+//!
+//! libstdc++'s takes a compiler for C++20, which is looked for as `$CXX`, `c++` or `g++`.
 
 use std::{
+    env,
+    hint::spin_loop,
+    path::Path,
+    process::Command,
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
-use atomic_barrier_benches::sampling::quartile;
+use anyhow::{Context, Result, ensure};
+use atomic_barrier_benches::{
+    comparison::{Column, Figures, Options},
+    report::{targets, verdict},
+};
+use clap::Parser;
+use tempfile::TempDir;
 
-const ROUNDS: usize = 15;
-const CROSSINGS: usize = 2_000;
+const THREADS: [usize; 4] = [2, 4, 8, 32];
+const STD: &str = "std";
+const LIBSTDCXX: &str = "libstdc++";
+
+/// Interleaved comparison of barriers for threads.
+#[derive(Parser)]
+struct Arguments {
+    #[command(flatten)]
+    options: Options,
+}
 
 trait Blocking: Sync {
-    const NAME: &str;
     fn new(parties: usize) -> Self;
     fn wait(&self);
 }
 
 macro_rules! blocking {
-    ($barrier:ty, $name:literal, $wait:ident) => {
+    ($barrier:ty, $wait:ident) => {
         impl Blocking for $barrier {
-            const NAME: &str = $name;
             fn new(parties: usize) -> Self {
                 Self::new(parties)
             }
@@ -31,67 +50,127 @@ macro_rules! blocking {
     };
 }
 
-blocking!(atomic_barrier::Barrier, "atomic-barrier", wait_blocking);
-blocking!(std::sync::Barrier, "std", wait);
-blocking!(async_lock::Barrier, "async-lock", wait_blocking);
+/// With more threads than cores it would otherwise spin for as long as the system lets it.
+type Spin = spin::barrier::Barrier<spin::Yield>;
 
-/// The median and the mean time of a crossing, seen by one of `parties` threads.
-fn cross<B: Blocking>(parties: usize) -> [f64; 2] {
+blocking!(atomic_barrier::Barrier, wait_blocking);
+blocking!(std::sync::Barrier, wait);
+blocking!(async_lock::Barrier, wait_blocking);
+blocking!(Spin, wait);
+
+/// How long so many crossings of `parties` threads take one of them.
+fn cross<B: Blocking>(parties: usize, crossings: u64) -> Duration {
     let barrier = B::new(parties);
-    let cross = || (0..CROSSINGS).for_each(|_| barrier.wait());
-    let times: Vec<Duration> = thread::scope(|scope| {
+    let cross = || (0..crossings).for_each(|_| barrier.wait());
+    thread::scope(|scope| {
         for _ in 1..parties {
-            scope.spawn(cross);
+            scope.spawn(|| {
+                barrier.wait();
+                cross();
+            });
         }
         barrier.wait();
-        let time = |_| {
-            let start = Instant::now();
-            barrier.wait();
-            start.elapsed()
-        };
-        (1..CROSSINGS).map(time).collect()
-    });
-    let nanos: Vec<f64> = times.iter().map(|time| time.as_nanos() as f64).collect();
-    let mean = nanos.iter().sum::<f64>() / nanos.len() as f64;
-    [quartile(nanos, 2), mean]
+        let start = Instant::now();
+        cross();
+        start.elapsed()
+    })
+}
+
+/// A program that does the same with libstdc++'s barrier.
+struct Libstdcxx(TempDir);
+
+impl Libstdcxx {
+    fn compile() -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let compilers = env::var("CXX")
+            .into_iter()
+            .chain(["c++", "g++"].map(str::to_owned));
+        let mut error = None;
+        for compiler in compilers {
+            match Self::compile_with(&compiler, folder.path()) {
+                Ok(()) => return Ok(Self(folder)),
+                Err(e) => error = Some(e),
+            }
+        }
+        Err(error.context("no compiler")?)
+    }
+
+    fn compile_with(compiler: &str, folder: &Path) -> Result<()> {
+        let output = Command::new(compiler)
+            .args(["-std=c++20", "-O2", "-pthread", "-o"])
+            .arg(folder.join("std_barrier"))
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/cpp/std_barrier.cpp"))
+            .output()
+            .with_context(|| format!("cannot run {compiler}"))?;
+        let errors = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{compiler}: {errors}");
+        Ok(())
+    }
+
+    fn cross(&self, parties: usize, crossings: u64) -> Duration {
+        let output = Command::new(self.0.path().join("std_barrier"))
+            .args([parties.to_string(), crossings.to_string()])
+            .output()
+            .expect("the program was compiled");
+        let nanos = String::from_utf8_lossy(&output.stdout);
+        Duration::from_nanos(nanos.trim().parse().expect("it prints nanoseconds"))
+    }
+}
+
+/// Keeps every core busy while `work` is done.
+fn beside_load<T>(work: impl FnOnce() -> T) -> T {
+    let done = AtomicBool::new(false);
+    let cores = thread::available_parallelism().map_or(1, |cores| cores.get());
+    thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                // Relaxed: nothing else is read by what it says.
+                while !done.load(Ordering::Relaxed) {
+                    spin_loop();
+                }
+            });
+        }
+        let result = work();
+        done.store(true, Ordering::Relaxed);
+        result
+    })
+}
+
+fn judge(figures: &Figures, title: &str) {
+    for (n, target) in [(4, 5.0), (8, 5.0), (32, 5.0)] {
+        if let Some(ratio) = figures.ratio(n, STD) {
+            let what = format!("{title}: {target} times as fast as {STD} with {n} threads");
+            verdict(ratio >= target, &format!("{what}; is {ratio:.2}"));
+        }
+    }
 }
 
 fn main() {
-    use async_lock::Barrier as AsyncLock;
-    use atomic_barrier::Barrier as This;
-    use std::sync::Barrier as Std;
-
-    println!("Threads: ns a crossing, medians of {ROUNDS} interleaved rounds of {CROSSINGS}");
-    println!("  speed: times as fast as std, in the same round; median and mean of a round");
-    println!(
-        "{:>7} | {:>14} | {:>9} | {:>6} | {:>9} | {:>6}",
-        "threads", "", "median", "speed", "mean", "speed"
-    );
-    for parties in [2, 4, 8] {
-        let rounds: Vec<_> = (0..ROUNDS)
-            .map(|_| {
-                [
-                    cross::<This>(parties),
-                    cross::<Std>(parties),
-                    cross::<AsyncLock>(parties),
-                ]
-            })
-            .collect();
-        for (who, name) in [This::NAME, Std::NAME, AsyncLock::NAME].iter().enumerate() {
-            let of = |what: usize| quartile(rounds.iter().map(|round| round[who][what]), 2);
-            let speed = |what: usize| {
-                quartile(
-                    rounds.iter().map(|round| round[1][what] / round[who][what]),
-                    2,
-                )
-            };
-            println!(
-                "{parties:>7} | {name:>14} | {:>9.0} | {:>6.2} | {:>9.0} | {:>6.2}",
-                of(0),
-                speed(0),
-                of(1),
-                speed(1)
-            );
+    let Arguments { options } = Arguments::parse();
+    let libstdcxx = Libstdcxx::compile();
+    let mut columns = vec![
+        Column::new("atomic-barrier", cross::<atomic_barrier::Barrier>),
+        Column::new(STD, cross::<std::sync::Barrier>),
+        Column::new("async-lock", cross::<async_lock::Barrier>),
+        Column::new("spin, yields", cross::<Spin>),
+    ];
+    match &libstdcxx {
+        Ok(libstdcxx) => {
+            columns.push(Column::new(LIBSTDCXX, |parties, crossings| {
+                libstdcxx.cross(parties, crossings)
+            }));
         }
+        Err(error) => println!("SKIPPED  {LIBSTDCXX}: {error:#}"),
     }
+    let parties = options.parties(&THREADS);
+    let measure = |title| Figures::measure(&options, title, "crossing", &parties, |_| 1, &columns);
+    let idle = measure("Threads");
+    let busy = beside_load(|| measure("Threads, and one more that is busy for each core"));
+
+    targets();
+    judge(&idle, "Threads");
+    if libstdcxx.is_ok() {
+        idle.judge_every_row(LIBSTDCXX, 1.0);
+    }
+    busy.judge_every_row(STD, 1.0);
 }

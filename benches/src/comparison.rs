@@ -10,17 +10,18 @@ use clap::Args;
 
 use crate::{
     floor::Floor,
+    machine,
     peers::Peer,
-    plots,
+    plots::{self, Line},
     report::{Table, geometric_mean, verdict},
     sampling::{interleave, quartile},
-    tasks::{Flavour, PARTIES},
+    tasks::Flavour,
 };
 
 /// What all comparisons can be told.
 #[derive(Args, Debug)]
 pub struct Options {
-    /// A look in a few seconds: n = 2, 8, 64, 4096, in fewer and shorter rounds
+    /// A look in a few seconds: fewer and shorter rounds, and two runtimes
     #[arg(long)]
     quick: bool,
     /// Numbers of parties to compare, separated by commas
@@ -32,7 +33,7 @@ pub struct Options {
     /// How often each column is sampled in each cell
     #[arg(long)]
     rounds: Option<NonZeroUsize>,
-    /// Draw the tables on runtimes into this folder, as `BENCH-RUNTIME.svg`
+    /// Draw the tables that have plots into this folder
     #[arg(long, value_parser = folder)]
     svg: Option<PathBuf>,
     /// What cargo adds
@@ -56,12 +57,12 @@ impl Options {
         }
     }
 
-    /// The numbers of parties that the command line asks for, or else all.
-    pub fn parties(&self) -> Vec<usize> {
-        match (self.n.is_empty(), self.quick) {
-            (false, _) => self.n.iter().map(|n| n.get()).collect(),
-            (true, false) => PARTIES.to_vec(),
-            (true, true) => vec![2, 8, 64, 4096],
+    /// The numbers of parties that the command line asks for, or else these.
+    pub fn parties(&self, usual: &[usize]) -> Vec<usize> {
+        if self.n.is_empty() {
+            usual.to_vec()
+        } else {
+            self.n.iter().map(|n| n.get()).collect()
         }
     }
 
@@ -284,27 +285,32 @@ impl Figures {
         Some(row.ratio(self.column(other)))
     }
 
-    /// Draws the table, if the command line asks for it.
-    ///
-    /// # Errors
-    ///
-    /// If the file cannot be written.
-    pub fn plot(&self, options: &Options, file: &str) -> Result<()> {
-        let Some(folder) = &options.svg else {
-            return Ok(());
-        };
+    /// The medians as lines.
+    pub fn lines(&self) -> Vec<Line<'_>> {
         let columns = self.names.iter().enumerate();
-        let lines: Vec<_> = columns
-            .map(|(column, name)| {
-                let points = self
-                    .rows
-                    .iter()
-                    .map(|row| (row.n as f64, row.median(column)));
-                (*name, points.collect())
-            })
-            .collect();
-        let path = folder.join(file);
-        plots::write(&path, &self.title, &lines)
-            .with_context(|| format!("cannot write {}", path.display()))
+        let lines = columns.map(|(column, name)| {
+            let points = self.rows.iter();
+            let points = points.map(|row| (row.n as f64, row.median(column)));
+            (*name, points.collect())
+        });
+        lines.collect()
     }
+}
+
+/// Draws tables side by side, if the command line asks for it.
+///
+/// # Errors
+///
+/// If the file cannot be written.
+pub fn plot(options: &Options, file: &str, title: &str, tables: &[&Figures]) -> Result<()> {
+    let Some(folder) = &options.svg else {
+        return Ok(());
+    };
+    let panels: Vec<_> = tables
+        .iter()
+        .map(|table| (table.title.clone(), table.lines()))
+        .collect();
+    let path = folder.join(file);
+    plots::write(&path, &format!("{title}; {}", machine::cpu()), &panels)
+        .with_context(|| format!("cannot write {}", path.display()))
 }

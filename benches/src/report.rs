@@ -17,7 +17,11 @@ impl Table {
             println!("  {note}");
         }
         println!("  {}\n", machine::cpu());
-        let widths = head.iter().map(|name| name.chars().count().max(6));
+        let widths = head.iter().map(|name| match name.chars().count() {
+            // Of names.
+            0 => 22,
+            width => width.max(6),
+        });
         let table = Self {
             widths: widths.collect(),
         };

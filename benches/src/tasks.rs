@@ -36,14 +36,6 @@ impl Flavour {
         flavours.collect()
     }
 
-    /// Its name, as on the command line.
-    pub fn name(self) -> String {
-        match self {
-            Flavour::CurrentThread => "ct".to_owned(),
-            Flavour::Workers(n) => n.to_string(),
-        }
-    }
-
     /// A runtime of this flavour.
     ///
     /// # Panics
@@ -165,4 +157,38 @@ pub fn run<P: Party>(runtime: &Runtime, n: usize, generations: u64) -> Duration 
     });
     let [start, end] = [0, 1].map(|time| *clock[time].get().expect("every task ends"));
     end - start
+}
+
+/// How long `groups` groups of `n` tasks take for so many generations, each group for itself.
+pub fn run_many<P: Party>(
+    runtime: &Runtime,
+    groups: usize,
+    n: usize,
+    generations: u64,
+) -> Duration {
+    let run = |parties: Vec<P>, generations: u64| {
+        let start = Instant::now();
+        let tasks: Vec<_> = parties
+            .into_iter()
+            .map(|mut party| {
+                runtime.spawn(async move {
+                    for _ in 0..generations {
+                        party.wait().await;
+                    }
+                    party
+                })
+            })
+            .collect();
+        let parties: Vec<P> = runtime.block_on(async {
+            let mut parties = Vec::with_capacity(tasks.len());
+            for task in tasks {
+                parties.push(task.await.expect("no task panics"));
+            }
+            parties
+        });
+        (start.elapsed(), parties)
+    };
+    let parties = (0..groups).flat_map(|_| P::group(n)).collect();
+    let (_warm_up, parties) = run(parties, 2);
+    run(parties, generations).0
 }
