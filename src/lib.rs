@@ -300,7 +300,6 @@ compile_error!("this target has no 64-bit atomics: switch the feature `portable-
 pub mod barrier;
 #[cfg(feature = "std")]
 mod blocking;
-#[expect(unsafe_code, reason = "wakers that are kept from phase to phase")]
 mod phaser;
 #[expect(
     unsafe_code,

@@ -2,9 +2,10 @@
 
 #[cfg(feature = "std")]
 mod blocking;
-mod member;
 mod observer;
-mod seat;
+mod participant;
+#[expect(unsafe_code, reason = "wakers that are kept from phase to phase")]
+mod slot;
 mod state;
 
 use alloc::{sync::Arc, vec::Vec};
@@ -15,18 +16,18 @@ use core::{error::Error, fmt, iter, panic::RefUnwindSafe};
 #[cfg(feature = "std")]
 pub use self::blocking::PhaserWaitError;
 pub use self::{
-    member::{Participant, PhaserLeader, PhaserWait, PhaserWaitLeader},
     observer::Observation,
+    participant::{Participant, PhaserLeader, PhaserWait, PhaserWaitLeader},
 };
 use self::{
-    seat::Seats,
-    state::{Departure, MAX_PARTIES, State},
+    slot::Slots,
+    state::{Departure, MAX_PARTICIPANTS, State},
 };
 use crate::slab::Slab;
 #[cfg(feature = "std")]
 use crate::sync::Ordering;
 
-/// A barrier whose members may join, leave and fail, and never hang the others.
+/// A barrier whose participants may join, leave and fail.
 ///
 /// Each phase ends when every present member has arrived or left. [`register`](Self::register) makes a
 /// [`Participant`], which owes each phase one arrival and leaves when it is dropped: by a task that
@@ -63,15 +64,19 @@ use crate::sync::Ordering;
 ///
 /// # Phases
 ///
-/// Phases are numbered from 0. A member joins in the present one, [`phase`](Self::phase), which then
-/// needs its arrival. Whoever makes the last arrival that a phase needs leads it. If the last that
-/// was missing leaves instead, the phase is complete, and of the members that wait for it the first to
-/// be polled leads; if none waits it is over at once, without a leader. So is the present phase of a
-/// phaser that its last member leaves, which then rests until someone registers.
+/// Phases are numbered from 0. A participant joins in the current one, [`phase`](Self::phase), which then
+/// needs its arrival. The last arrival that a phase needs leads it. If the last that is missing leaves
+/// instead, the phase is complete, and of the participants that wait for it the first to be polled leads;
+/// if none waits it is over at once, without a leader. So is the current phase of a phaser that its last
+/// participant leaves, which then rests until someone registers.
+///
+/// Participants that are registered one by one, each as its task is spawned, may complete phases while the
+/// others are not there yet: register them together, or keep a participant of your own until all are there.
 ///
 /// # Limits
 ///
-/// 1,048,575 members at a time; one more is refused with [`RegisterError::Full`], which changes nothing.
+/// [`MAX_PARTICIPANTS`](Self::MAX_PARTICIPANTS), 65,535, at a time; one more is refused with
+/// [`RegisterError::Full`], which changes nothing.
 ///
 /// # Memory ordering
 ///
@@ -85,17 +90,20 @@ pub struct Phaser {
 
 struct Shared {
     state: State,
-    seats: Seats,
+    slots: Slots,
     observers: Slab,
     #[cfg(feature = "std")]
     close_on_panic: AtomicBool,
 }
 
-// The seats hold wakers, which need not be unwind safe. No panic leaves a phaser in a state that it can
+// The slots have wakers, which need not be unwind safe. No panic leaves a phaser in a state that it can
 // be seen in otherwise.
 impl RefUnwindSafe for Shared {}
 
 impl Phaser {
+    /// The most participants that a phaser has at a time: 65,535.
+    pub const MAX_PARTICIPANTS: usize = MAX_PARTICIPANTS as usize;
+
     /// Creates a phaser that nobody is a member of, in phase 0.
     ///
     /// # Examples
@@ -109,7 +117,7 @@ impl Phaser {
         Self {
             shared: Arc::new(Shared {
                 state: State::new(),
-                seats: Seats::new(),
+                slots: Slots::new(),
                 observers: Slab::new(),
                 #[cfg(feature = "std")]
                 close_on_panic: AtomicBool::new(false),
@@ -119,6 +127,8 @@ impl Phaser {
 
     /// Closes the phaser when a participant is dropped by a thread that is panicking, for groups in which
     /// a silent exit would be wrong.
+    ///
+    /// A task that is aborted or returns early drops its participant, too, and closes nothing.
     ///
     /// # Examples
     ///
@@ -146,9 +156,11 @@ impl Phaser {
         self
     }
 
-    /// Makes a new member, which owes the present phase its arrival.
+    /// Makes a new participant, which owes the current phase its arrival.
     ///
-    /// If that phase is complete and its leader holds the release, the new member belongs to the next.
+    /// If that phase is complete and waits to be led, it needs the new participant's arrival, too. If its
+    /// leader holds the release, the new participant belongs to the next phase:
+    /// [`Participant::phase`] says which.
     ///
     /// # Examples
     ///
@@ -166,16 +178,12 @@ impl Phaser {
     /// # Errors
     ///
     /// [`RegisterError::Closed`] after [`close`](Self::close), and [`RegisterError::Full`] beyond
-    /// 1,048,575 members.
+    /// [`MAX_PARTICIPANTS`](Self::MAX_PARTICIPANTS).
     pub fn register(&self) -> Result<Participant, RegisterError> {
-        let seat = self.shared.seats.take(self.parties());
-        match self.join(1) {
-            Ok(phase) => Ok(Participant::new(self.clone(), seat, phase)),
-            Err(error) => {
-                self.shared.seats.vacate(seat);
-                Err(error)
-            }
-        }
+        let hint = self.parties();
+        let phase = self.shared.state.register(1)?;
+        let slot = self.shared.slots.take(hint);
+        Ok(Participant::new(self.clone(), slot, phase))
     }
 
     /// Makes `n` new members at once, all in the same phase.
@@ -195,51 +203,21 @@ impl Phaser {
     ///
     /// As for [`register`](Self::register). Either all are registered or none.
     pub fn register_many(&self, n: usize) -> Result<Vec<Participant>, RegisterError> {
-        if self.is_closed() {
-            return Err(RegisterError::Closed);
-        }
-        // Before that many seats are taken.
-        if n as u64 > MAX_PARTIES {
-            return Err(RegisterError::Full);
+        if n == 0 {
+            return if self.is_closed() {
+                Err(RegisterError::Closed)
+            } else {
+                Ok(Vec::new())
+            };
         }
         let mut hint = self.parties();
-        let seats = iter::repeat_with(|| {
-            let seat = self.shared.seats.take(hint);
-            hint = seat + 1;
-            seat
+        let phase = self.shared.state.register(n as u64)?;
+        let participants = iter::repeat_with(|| {
+            let slot = self.shared.slots.take(hint);
+            hint = slot + 1;
+            Participant::new(self.clone(), slot, phase)
         });
-        let seats: Vec<usize> = seats.take(n).collect();
-        match self.join(n as u64) {
-            Ok(phase) => Ok(seats
-                .into_iter()
-                .map(|seat| Participant::new(self.clone(), seat, phase))
-                .collect()),
-            Err(error) => {
-                for seat in seats {
-                    self.shared.seats.vacate(seat);
-                }
-                Err(error)
-            }
-        }
-    }
-
-    /// Counts `parties` more, and returns the phase that they join.
-    fn join(&self, parties: u64) -> Result<u64, RegisterError> {
-        let state = &self.shared.state;
-        let mut word = state.load();
-        loop {
-            if word.is_closed() {
-                return Err(RegisterError::Closed);
-            }
-            if word.parties() + parties > MAX_PARTIES {
-                return Err(RegisterError::Full);
-            }
-            match state.register(word, parties) {
-                // The phase cannot end without the new members, so it still is the present one.
-                Ok(()) => return Ok(state.phase()),
-                Err(present) => word = present,
-            }
-        }
+        Ok(participants.take(n).collect())
     }
 
     /// Awaits the end of `phase`, without being a member.
@@ -261,7 +239,7 @@ impl Phaser {
     ///
     /// # Errors
     ///
-    /// [`Closed`] if the phaser was closed before `phase` was complete.
+    /// [`Closed`] if the phaser was closed before `phase` was over, and before a leader held its release.
     ///
     /// # Cancel safety
     ///
@@ -272,8 +250,9 @@ impl Phaser {
 
     /// Closes the phaser for good: every present and future wait, arrival and registration gets an error.
     ///
-    /// A phase that is complete stays so: its members' waits are ready without an error, at its leader's
-    /// release if it has one. Participants may still leave. Closing once more does nothing.
+    /// A phase that is complete stays so: its participants' waits are ready without an error, at its
+    /// leader's release if it has one. Participants may still leave. Closing once more wakes once more
+    /// all that wait, so that nobody depends on the thread that closed first.
     ///
     /// # Examples
     ///
@@ -295,10 +274,9 @@ impl Phaser {
     /// A panic out of `Waker::wake` or `wake_by_ref` of one that waits leaves through this call, once it
     /// has nobody left to wake.
     pub fn close(&self) {
-        if let Some(phase) = self.shared.state.close() {
-            let _observers = Finally(|| self.shared.observers.wake_all_in(phase..u64::MAX));
-            self.shared.seats.wake(phase..phase + 1);
-        }
+        let phase = self.shared.state.close();
+        let _observers = CallOnDrop(|| self.shared.observers.wake_all_in(phase..u64::MAX));
+        self.shared.slots.wake(phase);
     }
 
     /// Whether it has been closed.
@@ -316,28 +294,29 @@ impl Phaser {
         self.shared.state.load().is_closed()
     }
 
-    /// The number, from 0, of the present phase: the one in which arrivals count.
+    /// The number, from 0, of the current phase: the first that is not over.
     ///
-    /// It never falls, and stays as it is once the phaser is closed. While a leader holds the release of
-    /// a phase, the next is present. It orders nothing.
+    /// It never falls, and grows by one at most once the phaser is closed, when a phase that was complete
+    /// ends. While a leader holds the release of a phase, that phase is current, and arrivals
+    /// already count in the next. It orders nothing.
     ///
     /// # Examples
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn core::error::Error>> {
     /// let phaser = atomic_barrier::Phaser::new();
-    /// let mut member = phaser.register()?;
-    /// member.arrive()?;
+    /// let mut participant = phaser.register()?;
+    /// participant.arrive()?;
     /// assert_eq!(phaser.phase(), 1);
     /// # Ok(())
     /// # }
     /// ```
     #[must_use]
     pub fn phase(&self) -> u64 {
-        self.shared.state.phase()
+        self.shared.state.load_with_phase().1
     }
 
-    /// The number of members, 0 to 1,048,575. It may be old by the time it is looked at.
+    /// The number of participants, 0 to 65,535. It may be old by the time it is looked at.
     ///
     /// # Examples
     ///
@@ -351,10 +330,12 @@ impl Phaser {
     /// ```
     #[must_use]
     pub fn parties(&self) -> usize {
-        self.shared.state.load().parties() as usize
+        self.shared.state.load().participants() as usize
     }
 
-    /// How many of them have arrived in the present phase. It may be old by the time it is looked at.
+    /// How many of them have arrived in the current phase: all, once it is complete. It may be old by the
+    /// time it is looked at. After a close, a pending wait that is dropped lowers it, and one that is polled
+    /// does not.
     ///
     /// # Examples
     ///
@@ -381,10 +362,10 @@ impl Default for Phaser {
 
 impl fmt::Debug for Phaser {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let word = self.shared.state.load();
+        let (word, phase) = self.shared.state.load_with_phase();
         f.debug_struct("Phaser")
-            .field("phase", &self.phase())
-            .field("parties", &word.parties())
+            .field("phase", &phase)
+            .field("parties", &word.participants())
             .field("arrived", &word.arrived())
             .field("closed", &word.is_closed())
             .finish()
@@ -398,64 +379,34 @@ impl Shared {
         self.close_on_panic.load(Ordering::Relaxed)
     }
 
-    /// Wakes all who wait for the end of `phase`, which its leader, the caller, has released.
+    /// Wakes all that wait for the end of `phase`, which the caller has led and released.
     fn released(&self, phase: u64) {
         self.state.note_release(phase);
-        let _observers = Finally(|| self.observers.wake_all(phase));
-        self.seats.release(phase);
+        let _observers = CallOnDrop(|| self.observers.wake_all(phase));
+        self.slots.wake(phase);
+    }
+
+    /// Wakes the observers of `phase`, which the caller has ended. Participants have nothing to be woken
+    /// for, or are woken by the caller.
+    fn ended(&self, phase: u64) {
+        self.state.note_release(phase);
+        self.observers.wake_all(phase);
     }
 
     /// Does what a departure leaves to do.
     fn departed(&self, departure: Departure) {
         match departure {
             Departure::Unnoticed => {}
-            // There is no member whom to wake.
-            Departure::Released(phase) => {
-                self.state.note_release(phase);
-                self.observers.wake_all_in(phase..phase + 1);
-            }
-            Departure::Orphaned(phase) => self.find_leader(phase),
+            Departure::Completed(phase) => self.slots.wake(phase),
+            Departure::Ended(phase) => self.ended(phase),
         }
-    }
-
-    /// Finds a leader for `phase`, which is orphaned, and for which the caller is answerable. If nobody
-    /// waits, that is its end.
-    fn find_leader(&self, phase: u64) {
-        let mut orphaned = phase;
-        let is_led = loop {
-            if self.seats.appoint(orphaned) {
-                self.state.appoint();
-                if self.seats.has_appointed(orphaned) {
-                    break true;
-                }
-                // It has stopped to wait, and could not look for another; or it has led already.
-                match self.state.orphan_again(orphaned) {
-                    Some(again) => orphaned = again,
-                    None => break true,
-                }
-            } else {
-                let is_next_orphaned = self.state.release_unled();
-                orphaned += 1;
-                if !is_next_orphaned {
-                    break false;
-                }
-            }
-        };
-        // Nobody else depends on this any more, so now the wakers may do as they like.
-        let released = phase..orphaned;
-        if let Some(last) = released.clone().next_back() {
-            self.state.note_release(last);
-        }
-        let _observers = Finally(|| self.observers.wake_all_in(released.clone()));
-        // Nobody waits for a phase that was released without a leader, but someone may have been about to.
-        self.seats.wake(phase..orphaned + u64::from(is_led));
     }
 }
 
-/// Does the rest, whether or not a waker panics before.
-struct Finally<F: FnMut()>(F);
+/// Calls the function when it is dropped, whether or not a waker panics before.
+struct CallOnDrop<F: FnMut()>(F);
 
-impl<F: FnMut()> Drop for Finally<F> {
+impl<F: FnMut()> Drop for CallOnDrop<F> {
     fn drop(&mut self) {
         (self.0)();
     }
@@ -557,9 +508,9 @@ impl Error for Closed {}
 /// use atomic_barrier::{Phaser, RegisterError};
 ///
 /// let phaser = Phaser::new();
-/// let error = phaser.register_many(2_000_000).unwrap_err();
+/// let error = phaser.register_many(Phaser::MAX_PARTICIPANTS + 1).unwrap_err();
 /// assert_eq!(error, RegisterError::Full);
-/// assert_eq!(error.to_string(), "a phaser has at most 1048575 members");
+/// assert_eq!(error.to_string(), "a phaser has at most 65535 participants");
 /// phaser.close();
 /// assert_eq!(phaser.register().unwrap_err(), RegisterError::Closed);
 /// ```
@@ -567,7 +518,7 @@ impl Error for Closed {}
 pub enum RegisterError {
     /// The phaser is closed.
     Closed,
-    /// It would have more than 1,048,575 members.
+    /// It would have more than [`Phaser::MAX_PARTICIPANTS`] participants.
     Full,
 }
 
@@ -575,7 +526,7 @@ impl fmt::Display for RegisterError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Closed => Closed.fmt(f),
-            Self::Full => write!(f, "a phaser has at most {MAX_PARTIES} members"),
+            Self::Full => write!(f, "a phaser has at most {MAX_PARTICIPANTS} participants"),
         }
     }
 }

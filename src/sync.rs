@@ -44,3 +44,23 @@ macro_rules! const_fn {
     };
 }
 pub(crate) use const_fn;
+
+/// Changes `word`, from its value `current` or a later one, by the compare-and-swap that `transition` asks
+/// for: what it becomes, the ordering of the success, and what to return then. Tries again while the
+/// compare-and-swap fails; a transition that returns an error changes nothing.
+#[inline]
+pub(crate) fn try_update<T, E>(
+    word: &AtomicU64,
+    mut current: u64,
+    failure: Ordering,
+    mut transition: impl FnMut(u64) -> Result<(u64, Ordering, T), E>,
+) -> Result<T, E> {
+    loop {
+        let (to, success, outcome) = transition(current)?;
+        // Weak: this is a loop anyway.
+        match word.compare_exchange_weak(current, to, success, failure) {
+            Ok(_) => return Ok(outcome),
+            Err(actual) => current = actual,
+        }
+    }
+}

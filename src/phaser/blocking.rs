@@ -8,7 +8,7 @@ use core::{
 };
 use std::time::Instant;
 
-use super::{Closed, Participant, PhaserWaitResult, member::Waiting};
+use super::{Closed, Participant, PhaserWaitResult, participant::Waiting};
 use crate::blocking::{Block, block};
 
 impl Participant {

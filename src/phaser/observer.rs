@@ -48,10 +48,10 @@ impl<'a> Observation<'a> {
 
     /// What has become of the phase, once there is no more to wait for.
     fn end(&self) -> Option<Result<(), Closed>> {
-        let (word, present) = self.phaser.shared.state.load_with_phase();
-        if present > self.phase {
+        let (word, current) = self.phaser.shared.state.load_with_phase();
+        if current > self.phase {
             Some(Ok(()))
-        } else if word.is_closed() && self.phaser.shared.state.phase() <= self.phase {
+        } else if word.is_closed() && word.counting(current) <= self.phase {
             Some(Err(Closed))
         } else {
             None
@@ -70,36 +70,32 @@ impl Future for Observation<'_> {
     type Output = Result<(), Closed>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let shared = &self.phaser.shared;
+        let phaser = self.phaser;
+        let shared = &phaser.shared;
         loop {
-            let word = shared.state.load();
             if let Some(end) = self.end() {
                 self.leave_slot();
                 return Poll::Ready(end);
             }
-            match self.slot {
-                Some(index) => {
-                    let slot = shared.observers.slot(index);
-                    let is_over = || self.end().is_some();
-                    let waker = cx.waker().clone();
-                    match slot.reregister(self.phase.min(LAST), waker, is_over) {
-                        Ok(replaced) => {
-                            drop(replaced);
-                            return Poll::Pending;
-                        }
-                        Err(_) => self.slot = None,
-                    }
-                }
-                None => {
-                    let (index, access) = shared.observers.claim(0);
-                    let slot = access.register_late(self.phase.min(LAST), cx.waker());
-                    // Who ends the phase after this finds the slot. The second look is for a thread that
-                    // was away for so long that the word came round.
-                    if shared.state.publish(word).is_ok() && self.end().is_none() {
-                        self.slot = Some(index);
+            let phase = self.phase.min(LAST);
+            if let Some(index) = self.slot {
+                let slot = shared.observers.slot(index);
+                let is_over = || self.end().is_some();
+                match slot.reregister(phase, cx.waker().clone(), is_over) {
+                    Ok(replaced) => {
+                        drop(replaced);
                         return Poll::Pending;
                     }
-                    drop(slot.deregister(self.phase.min(LAST)));
+                    Err(_) => self.slot = None,
+                }
+            } else {
+                let (index, access) = shared.observers.claim(0);
+                access.register_late(phase, cx.waker());
+                self.slot = Some(index);
+                // A thread that ends the phase after this finds the slot.
+                shared.state.publish();
+                if self.end().is_none() {
+                    return Poll::Pending;
                 }
             }
         }

@@ -2,104 +2,132 @@
 //!
 //! # Glossary
 //!
-//! The words of the barrier's `state`, and these:
-//!
-//! - *phase*: what a barrier calls a generation; here the parties may be others in each.
-//! - *member*: a party that has registered and not left. It owes each phase one arrival.
-//! - *newcomer*: a member that registered when a phase was complete but not released. It owes the
-//!   next one.
+//! - *phase*: one meeting of the participants, and its number, counted from 0.
+//! - *participant*: owes each phase one arrival, from its registration until it leaves.
+//! - *waits*: a wait of the participant was polled, was pending, and has neither been dropped nor
+//!   ended. A leaked wait waits until its participant's next call.
+//! - *complete*: all participants have arrived or left.
+//! - *leader*: the participant that ends a complete phase, at once or, if it *holds* the release,
+//!   later.
 //!
 //! # The word
 //!
 //! ```text
-//!  63            43  42     41 40     39              20 19               0
-//! ┌────────────────┬────────┬────────┬──────────────────┬──────────────────┐
-//! │ phase p        │ closed │ stage  │ parties n        │ arrivals a       │
-//! └────────────────┴────────┴────────┴──────────────────┴──────────────────┘
+//!  63        51   50     49 48  47        32 31        16 15         0
+//! ┌────────────┬────────┬───────┬────────────┬────────────┬────────────┐
+//! │ phase p    │ closed │ stage │ waiting w  │ members n  │ arrivals a │
+//! └────────────┴────────┴───────┴────────────┴────────────┴────────────┘
 //! ```
 //!
-//! | stage | meaning |
-//! |---|---|
-//! | open | `a` of the `n` members have arrived in phase p; `a < n`, or both are 0 |
-//! | orphaned | all of p have arrived or left, the last by leaving, and one thread looks for a leader; `a` newcomers have arrived in p + 1 |
-//! | complete | the same, one that waits is appointed to lead, and any that waits may |
-//! | held | all of p have arrived or left, and the leader holds the release; `a` newcomers have arrived in p + 1 |
+//! `n` counts the participants, `a` those that have arrived, and `w` those of them that wait.
 //!
-//! In an orphaned phase nobody but that thread moves the stage. It is no member, or about to leave, and
-//! so this is what keeps the phase from moving on meanwhile.
+//! | stage | `a` and `w` count in | meaning |
+//! |---|---|---|
+//! | open | p | participants are missing (a < n), or there are none, or the phaser is closed |
+//! | complete | p | nobody is missing (a = n) and someone waits (w > 0): the first that is polled leads |
+//! | held | p + 1 | nobody is missing in p, and its leader holds the release |
+//!
+//! The phase in which arrivals count, p or p + 1, is the one that new participants join.
 //!
 //! # Transitions
 //!
-//! Each is one compare-and-swap, and these are all the writes that the word ever sees. The closed
-//! bit, once set, stays; with it set, no more register, arrive, or complete a phase that is open.
+//! Each is one compare-and-swap. These are all the writes that the word ever sees; no more can
+//! register or arrive once the closed bit is set, and an open phase then stays open. *End* is
+//! (p + 1, n, 0, 0) open.
 //!
-//! | from | to | who | name |
-//! |---|---|---|---|
-//! | (p, n, a) | (p, n + k, a) | `k` that join | [`State::register`] |
-//! | (p, n, a), not the last | (p, n, a + 1) | a member that has not arrived | [`State::arrive`] |
-//! | (p, n, n - 1) open | (p + 1, n, 0) open | the last member, now the leader: completes and releases | [`State::complete`] |
-//! | (p, n, n - 1) open | (p, n, 0) held | the last member, now the leader: completes and holds the release | [`State::hold`] |
-//! | (p, n, a) complete | (p + 1, n, a) open, or (p, n, a) held | a member of p, now the leader | [`State::complete`], [`State::hold`] |
-//! | (p, n, a) held | (p + 1, n, a) open | the leader | [`State::release`] |
-//! | (p, n, a) | (p, n, a - 1) | a member that gives up, its phase not complete | [`State::withdraw`] |
-//! | (p, n, a) | (p, n - 1, a), or a - 1 if it counted there | a member that leaves | [`State::leave`] |
-//! | (p, n, n - 1) open | (p, n - 1, 0) orphaned | the only member that was missing leaves, and looks for a leader | [`State::leave`] |
-//! | (p, 1, 0) open | (p + 1, 0, 0) open | the last member leaves: an empty phaser rests | [`State::leave`] |
-//! | (p, n, a) orphaned | (p, n, a) complete | who looked for a leader has appointed one | [`State::appoint`] |
-//! | (p, n, a) complete | (p, n, a) orphaned | who was appointed stops waiting, or who appointed it finds that it did, and looks for another | [`State::orphan`], [`State::orphan_again`] |
-//! | (p, n, a) orphaned | (p + 1, n, a) open, or (p + 1, n, 0) orphaned if a = n > 0 | who looked for a leader has found none | [`State::release_unled`] |
-//! | any | the same, closed | anyone | [`State::close`] |
-//! | any | the same | a waiter whose slot came after its arrival, an observer | [`State::publish`] |
+//! | | from | to | when | then |
+//! |---|---|---|---|---|
+//! | R | any, not closed | n + k; *complete becomes open* | k participants [register](State::register) | each owes the phase that it joins |
+//! | A | others missing, not closed | a + 1 | a participant [arrives](State::arrive) | |
+//! | W | the same | a + 1, w + 1 | the first poll of a wait, its slot registered before; or a thread that spins, without a slot | |
+//! | L | open, not closed, a = n - 1 | *end*, or held with a = w = 0 | the last arrival | it leads: at the release it wakes those that wait, and observers |
+//! | C | its phase open | w + 1 | a [poll](State::wait) after an arrival without a wait, its slot registered before | |
+//! | U | its phase open or held | the same | a [poll](State::wait) that has registered another waker | |
+//! | G | complete | *end*, or held with a = w = 0 | any participant of p that is [polled](State::wait), or arrives again | it leads, as in L |
+//! | H | held | (p + 1, n, a, w) open | the leader [releases](State::release) | it wakes those that wait, and observers |
+//! | D1 | its phase open | a - 1, w - 1 | a wait that made the arrival [stops](State::stop) | |
+//! | D2 | its phase open | w - 1 | a wait that did not make it [stops](State::stop) | |
+//! | D3 | complete | w - 1, but *end* if that is 0 | any wait [stops](State::stop); its arrival stays | at the *end*, it wakes observers |
+//! | E1 | any | n - 1 | one [leaves](State::leave) that has not arrived, others missing; or one whose phase is held or over | |
+//! | E2 | its phase open | n - 1, a - 1, and w - 1 if it waits | one that has arrived [leaves](State::leave) | |
+//! | E3 | complete | the same, but *end* if then w = 0 | the same | at the *end*, it wakes observers |
+//! | E4 | open, not closed, a = n - 1, w > 0 | n - 1, *complete* | the last that is missing [leaves](State::leave) | it wakes those that wait |
+//! | E5 | the same, but w = 0 | n - 1, *end* | the same | it wakes observers |
+//! | X | not closed | closed | anyone [closes](State::close) | it wakes those that wait in the phase in which arrivals count, and observers of that and later ones |
+//! | O | any | the same | an observer [publishes](State::publish) its slot | it looks at the word again |
 //!
-//! # No ABA
+//! # Invariants
 //!
-//! The phase has 21 bits, so the word comes round. That does no harm: whether a transition may
-//! happen depends on the present word and on who asks, and not on how the word came about. A member
-//! that has not arrived in p keeps the phaser from going past p, one that has keeps it from going past
-//! p + 1, and who looks for a leader of an orphaned p keeps it where it is. So these are never further
-//! than one phase away from the word, and tell the phases apart by the bits that there are. Who is not a
-//! member asks [`State::phase`], which has all 64.
+//! 1. 0 <= w <= a <= n, so no field borrows from another or carries into it.
+//! 2. Complete means a = n > 0 and w > 0. A transition that would leave a complete phase with w = 0
+//!    ends it instead. Open and not closed means a < n or n = 0.
+//! 3. While p is held, its leader has not arrived in p + 1, so a < n.
+//! 4. In an open phase a slot that is registered and published belongs to a participant that waits.
+//!    So w = 0 means that no participant needs a wake.
+//! 5. A participant that has not arrived in q keeps the word from going past q, and one that has
+//!    arrived from going past q + 1. So two bits of the phase would tell it where q is. Whoever has left
+//!    does not change the word again.
+//! 6. No transition depends on how the word came about. So it does no harm that the word can come
+//!    round (ABA), after 2^13 phases or after E4 and R.
+//!
+//! # What a stalled thread keeps
+//!
+//! | stalled | keeps |
+//! |---|---|
+//! | a participant before its transition | the phase, as any participant that does not come |
+//! | a leader between its transition and its last wake | those that it has not woken; and p + 1, as any participant that does not come |
+//! | a leader that holds the release | those of p; and the end of p + 1, in which others register, arrive, withdraw and leave |
+//! | after E4, before the last wake | those that it has not woken, until any of p is polled or calls, until anyone registers and then arrives or leaves, or until a close; meanwhile observers of p |
+//! | after an *end* by D3, E3 or E5 | the observers of p that it has not woken |
+//! | after X | those that it has not woken, until another close |
+//! | after R, A, W, C, U, D1, D2, E1, E2, O | nobody but, as any participant, those that need its next arrival |
+//!
+//! A leaked wait or leader keeps its phase until its participant's next call.
 //!
 //! # Memory orderings
 //!
-//! As for a barrier, with `leave` on both sides: every write is a read-modify-write, so a release by
-//! any one of them can be acquired after any number of others. The pairs:
+//! Every write is a read-modify-write, so a release by any one of them can be acquired after any number
+//! of others. Failures acquire, as [`State::load`] does. The pairs:
 //!
-//! - `arrive` and `leave` (release) with `complete`, `hold` and `leave` (acquire): whoever completes a
-//!   phase sees all that its members did before they arrived or left, registrations of wakers first
-//!   of all.
-//! - `publish` (release) with `complete`, `release`, `release_unled`, `leave`, `appoint` and `orphan`
-//!   (acquire), and with the `load` after `close`: they find the slot.
-//! - `complete`, `release`, `release_unled` and `leave` (release) with `load` (acquire): whoever learns
-//!   that a phase was released sees all that its members did before, and all that the leader did before
-//!   the release.
+//! - A and W (release) with L, G, D3, E3, E4 and E5 (acquire): whoever completes or ends a phase sees
+//!   all that its participants did before they arrived, registrations of wakers first of all. The
+//!   same holds for E1 and E2 (release), and what those that left did before.
+//! - C and U (release) with L, G, H and E4 (acquire) and with the load after X: whoever wakes finds the
+//!   slot. O (release) with these and with D3, E3 and E5 (acquire).
+//! - L, G, H and E1 to E5 (release) with `load` (acquire): whoever learns that a phase is over sees all
+//!   that its participants did before they arrived or left, and all that its leader did before the
+//!   release.
+
+use core::{convert::Infallible, task::Poll};
 
 use crossbeam_utils::CachePadded;
 
-use crate::sync::{AtomicU64, Ordering};
+use super::{Closed, RegisterError};
+use crate::sync::{AtomicU64, Ordering, try_update};
 
-/// How many bits count parties, and how many count arrivals.
-const COUNT_BITS: u32 = 20;
-/// The largest number of parties.
-pub(crate) const MAX_PARTIES: u64 = (1 << COUNT_BITS) - 1;
+/// How many bits each of the three counts has.
+const COUNT_BITS: u32 = 16;
+const COUNT: u64 = (1 << COUNT_BITS) - 1;
+/// The largest number of participants.
+pub(super) const MAX_PARTICIPANTS: u64 = COUNT;
 
 const ARRIVAL: u64 = 1;
-const PARTY: u64 = 1 << COUNT_BITS;
-const STAGE: u64 = 0b11 << (2 * COUNT_BITS);
-const ORPHANED: u64 = 0b01 << (2 * COUNT_BITS);
-const COMPLETE: u64 = 0b10 << (2 * COUNT_BITS);
-const HELD: u64 = 0b11 << (2 * COUNT_BITS);
-const CLOSED: u64 = 0b100 << (2 * COUNT_BITS);
-const PHASE: u64 = 0b1000 << (2 * COUNT_BITS);
+const PARTICIPANT: u64 = 1 << COUNT_BITS;
+const WAIT: u64 = 1 << (2 * COUNT_BITS);
+const STAGE: u64 = 0b11 << (3 * COUNT_BITS);
+const COMPLETE: u64 = 0b01 << (3 * COUNT_BITS);
+const HELD: u64 = 0b10 << (3 * COUNT_BITS);
+const CLOSED: u64 = 0b100 << (3 * COUNT_BITS);
+const PHASE: u64 = 0b1000 << (3 * COUNT_BITS);
 /// The phase as far as the word has it.
 const PHASE_MASK: u64 = u64::MAX / PHASE;
 
 /// How many phases go by from one note in `recent` to the next. Notes may be late.
-const NOTED: u64 = 1 << 10;
+const NOTED: u64 = 1 << 9;
 
 /// The word of one phaser.
 #[derive(Debug)]
-pub(crate) struct State {
+pub(super) struct State {
     word: CachePadded<AtomicU64>,
     /// A phase that began not long ago, with all its bits.
     recent: AtomicU64,
@@ -107,340 +135,372 @@ pub(crate) struct State {
 
 /// A value that the word had at some time.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Word(u64);
+pub(super) struct Snapshot(u64);
 
-/// How the word stands to a phase that the asking member owes or has arrived in.
+/// Where a phase is, for a participant that owes it or has arrived in it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Stage {
-    /// Its arrivals are being counted.
+pub(super) enum Stage {
+    /// Participants are missing, or the phaser is closed.
     Open,
-    /// All have come or gone, and any of its members that wait may lead.
+    /// Nobody is missing, and any participant that waits may lead.
     Complete,
-    /// All have come or gone, and its leader holds the release, or is being looked for.
+    /// Nobody is missing, and its leader holds the release.
     Held,
     /// It is over.
     Released,
 }
 
-/// What a departure did to the phase.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Departure {
-    /// Nothing.
-    Unnoticed,
-    /// It released it. Nobody is left.
-    Released(u64),
-    /// It completed it, and the caller must find a leader.
-    Orphaned(u64),
+/// What a leader does with the release.
+#[derive(Clone, Copy)]
+pub(super) enum Lead {
+    Release,
+    Hold,
 }
 
-impl Word {
-    pub(crate) fn arrived(self) -> u64 {
-        self.0 & MAX_PARTIES
+/// What became of a wait that stops.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Stopped {
+    /// Its arrival is withdrawn.
+    Withdrawn,
+    /// Its arrival stays counted.
+    Counts,
+    /// Its arrival stays counted, and the phase is over, since nobody waits for it any more.
+    Ended,
+    /// It has not stopped: the phase is held or over, or complete and may not be ended.
+    Not,
+}
+
+/// What a departure did to the phase.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Departure {
+    Unnoticed,
+    /// The phase is complete, and waits for a leader.
+    Completed(u64),
+    /// The phase is over, and nobody waited for it but, perhaps, observers.
+    Ended(u64),
+}
+
+impl Snapshot {
+    fn count(self, unit: u64) -> u64 {
+        (self.0 / unit) & COUNT
     }
 
-    pub(crate) fn parties(self) -> u64 {
-        (self.0 / PARTY) & MAX_PARTIES
+    pub(super) fn participants(self) -> u64 {
+        self.count(PARTICIPANT)
     }
 
-    pub(crate) fn is_closed(self) -> bool {
-        self.0 & CLOSED != 0
-    }
-
-    fn is_open(self) -> bool {
-        self.0 & STAGE == 0
-    }
-
-    /// The phase in which arrivals count, as far as the word has it, less `phase`.
-    fn open_minus(self, phase: u64) -> u64 {
-        let open = self.0 / PHASE + u64::from(!self.is_open());
-        open.wrapping_sub(phase) & PHASE_MASK
-    }
-
-    /// Where `phase` is, for one of its members.
-    pub(crate) fn stage_of(self, phase: u64) -> Stage {
-        match self.open_minus(phase) {
-            0 => Stage::Open,
-            _ if (self.0 / PHASE).wrapping_sub(phase) & PHASE_MASK != 0 => Stage::Released,
-            _ if self.0 & STAGE == COMPLETE => Stage::Complete,
-            _ => Stage::Held,
+    /// How many have arrived in the phase of the word: all, if that is complete or held.
+    pub(super) fn arrived(self) -> u64 {
+        if self.is_held() {
+            self.participants()
+        } else {
+            self.count(ARRIVAL)
         }
     }
 
-    /// Whether one more arrival completes the phase: it is open, and all others have arrived.
-    pub(crate) fn lacks_one(self) -> bool {
-        self.is_open() && self.arrived() + 1 == self.parties()
+    pub(super) fn is_closed(self) -> bool {
+        self.0 & CLOSED != 0
     }
 
-    /// The same with the next phase open, in which the newcomers have arrived.
-    fn released(self) -> Word {
-        Word((self.0 & !STAGE).wrapping_add(PHASE))
+    /// The phase in which arrivals count, if its own is `phase`.
+    pub(super) fn counting(self, phase: u64) -> u64 {
+        phase + u64::from(self.is_held())
+    }
+
+    fn is_complete(self) -> bool {
+        self.0 & STAGE == COMPLETE
+    }
+
+    fn is_held(self) -> bool {
+        self.0 & STAGE == HELD
+    }
+
+    /// How far the phase of the word is ahead of `phase`.
+    fn phases_since(self, phase: u64) -> u64 {
+        (self.0 / PHASE).wrapping_sub(phase) & PHASE_MASK
+    }
+
+    /// Where `phase` is, for one of its participants: invariant 5.
+    pub(super) fn stage_of(self, phase: u64) -> Stage {
+        match (self.phases_since(phase), self.0 & STAGE) {
+            (0, HELD) => Stage::Held,
+            (0, COMPLETE) => Stage::Complete,
+            (1, _) => Stage::Released,
+            // Also if it is the one after the phase that is held.
+            _ => Stage::Open,
+        }
+    }
+
+    /// Whether `phase` is over, for one of its participants.
+    pub(super) fn is_over(self, phase: u64) -> bool {
+        // Invariant 5.
+        self.phases_since(phase) == 1
+    }
+
+    /// Whether one more arrival completes the phase: it is open, and all others have arrived.
+    fn lacks_one(self) -> bool {
+        self.0 & STAGE == 0 && self.count(ARRIVAL) + 1 == self.count(PARTICIPANT)
+    }
+
+    fn plus(self, units: u64) -> Self {
+        Self(self.0 + units)
+    }
+
+    fn minus(self, units: u64) -> Self {
+        Self(self.0 - units)
+    }
+
+    /// Open, and nobody has arrived.
+    fn cleared(self) -> Self {
+        Self(self.0 & !(STAGE | (COUNT * WAIT) | (COUNT * ARRIVAL)))
+    }
+
+    /// *End*.
+    fn ended(self) -> Self {
+        Self(self.cleared().0.wrapping_add(PHASE))
+    }
+
+    /// L or G, with its ordering.
+    fn led(self, lead: Lead) -> (Self, Ordering) {
+        match lead {
+            // Acquire: synchronizes with A, W, C, U, O, E1 and E2. Release: pairs with `load`.
+            Lead::Release => (self.ended(), Ordering::AcqRel),
+            // Acquire: the section sees what all did before A, W, E1 and E2.
+            Lead::Hold => (self.cleared().plus(HELD), Ordering::Acquire),
+        }
     }
 }
 
 impl State {
-    pub(crate) fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             word: CachePadded::new(AtomicU64::new(0)),
             recent: AtomicU64::new(0),
         }
     }
 
-    /// What a transition may start from, and what a wait that is polled goes by.
     #[inline]
-    pub(crate) fn load(&self) -> Word {
-        // Ordering: acquire, with the release of `complete`, `release` and `leave`.
-        Word(self.word.load(Ordering::Acquire))
+    pub(super) fn load(&self) -> Snapshot {
+        // Acquire: synchronizes with L, G, H and E1 to E5.
+        Snapshot(self.word.load(Ordering::Acquire))
     }
 
     /// The phase in which arrivals count.
-    pub(crate) fn phase(&self) -> u64 {
+    pub(super) fn counting(&self) -> u64 {
         let (word, phase) = self.load_with_phase();
-        phase + u64::from(!word.is_open())
+        word.counting(phase)
     }
 
     /// The word, and its phase with all bits.
-    pub(crate) fn load_with_phase(&self) -> (Word, u64) {
-        // Ordering: acquire, so that the loads stay in this order. Whoever noted `recent` has since
-        // arrived, and the word acquires that.
+    pub(super) fn load_with_phase(&self) -> (Snapshot, u64) {
+        // Acquire: pairs with `note_release`, and keeps the loads in this order. A participant that noted
+        // `recent` has since arrived or left, and the word acquires that.
         let mut recent = self.recent.load(Ordering::Acquire);
         loop {
             let word = self.load();
             let again = self.recent.load(Ordering::Acquire);
             if again == recent {
-                return (
-                    word,
-                    recent + ((word.0 / PHASE).wrapping_sub(recent) & PHASE_MASK),
-                );
+                return (word, recent + word.phases_since(recent));
             }
-            // This thread was away, perhaps for long enough to see the wrong turn of the word.
+            // This thread was stalled, perhaps for so long that the word came round.
             recent = again;
         }
     }
 
-    /// Notes now and then how far the phases have come, for who is not a member.
+    /// Notes now and then how far the phases have come, for threads that are no participants.
+    ///
+    /// They go wrong only if more than 2^13 - 2^9 threads are stalled at once between the end of a phase
+    /// and this. A leader is a participant of the next phase and so can be stalled once; only threads
+    /// that left, or whose waits stopped, can pile up.
     #[inline]
-    pub(crate) fn note_release(&self, phase: u64) {
+    pub(super) fn note_release(&self, phase: u64) {
         let began = phase + 1;
-        // Ordering: none. Who does not see the last note makes one too many.
+        // Relaxed: a thread that does not see the last note makes one too many.
         if began.saturating_sub(self.recent.load(Ordering::Relaxed)) >= NOTED {
-            // Ordering: release, with the acquire of `load_with_phase`. A maximum, because one that
-            // was away in between must not put it back.
+            // Release: pairs with `load_with_phase`. A maximum, because a thread that was stalled before
+            // this must not put it back.
             self.recent.fetch_max(began, Ordering::Release);
         }
     }
 
-    /// (p, n, a) to (p, n + k, a), if that many fit.
-    pub(crate) fn register(&self, from: Word, parties: u64) -> Result<(), Word> {
-        debug_assert!(!from.is_closed() && from.parties() + parties <= MAX_PARTIES);
-        // Ordering: none. A member that has not arrived has nothing to publish.
-        self.swap(from, from.0 + parties * PARTY, Ordering::Relaxed)
-    }
-
-    /// (p, n, a) to (p, n, a + 1), for a member that has not arrived and is not the last.
-    ///
-    /// Fails with the present word if that is no longer `from`, as do all that take one.
-    #[inline]
-    pub(crate) fn arrive(&self, from: Word) -> Result<(), Word> {
-        debug_assert!(!from.is_closed() && !from.lacks_one());
-        // Ordering: release, with the acquire of `complete`, `hold` and `leave`. On failure acquire,
-        // here and below, as for `load`.
-        self.swap(from, from.0 + ARRIVAL, Ordering::Release)
-    }
-
-    /// Completes the phase if it is open and lacks one, and releases it: (p + 1, n, ...) open.
-    #[inline]
-    pub(crate) fn complete(&self, from: Word) -> Result<(), Word> {
-        debug_assert!(from.0 & STAGE == COMPLETE || from.lacks_one());
-        let Word(to) = Self::all_arrived(from).released();
-        // Ordering: acquire, with the release of `arrive`, `leave` and `publish`; release, with the
-        // acquire of `load`.
-        self.swap(from, to, Ordering::AcqRel)
-    }
-
-    /// Completes the phase if it is open and lacks one, and holds the release: (p, n, ...) held.
-    pub(crate) fn hold(&self, from: Word) -> Result<(), Word> {
-        debug_assert!(from.0 & STAGE == COMPLETE || from.lacks_one());
-        let Word(to) = Self::all_arrived(from);
-        // Ordering: acquire, with the release of `arrive` and `leave`.
-        self.swap(from, to & !STAGE | HELD, Ordering::Acquire)
-    }
-
-    /// With no arrivals but those of newcomers.
-    fn all_arrived(word: Word) -> Word {
-        if word.is_open() {
-            Word(word.0 & !MAX_PARTIES)
-        } else {
-            word
-        }
-    }
-
-    /// (p, n, a) held to (p + 1, n, a) open, for the leader that holds the release.
-    pub(crate) fn release(&self) {
-        let mut word = self.load();
-        loop {
-            debug_assert!(word.0 & STAGE == HELD);
-            // Ordering: acquire, with the release of `publish`; release, with the acquire of `load`.
-            match self.swap(word, word.released().0, Ordering::AcqRel) {
-                Ok(()) => return,
-                Err(present) => word = present,
+    /// R: `count` participants, one or more, join the phase that is returned.
+    pub(super) fn register(&self, count: u64) -> Result<u64, RegisterError> {
+        debug_assert!(count > 0);
+        self.try_update(|word| {
+            if word.is_closed() {
+                Err(RegisterError::Closed)
+            } else if count > MAX_PARTICIPANTS - word.participants() {
+                Err(RegisterError::Full)
+            } else {
+                let open = if word.is_complete() {
+                    word.minus(COMPLETE)
+                } else {
+                    word
+                };
+                // Relaxed: a participant that has not arrived has nothing to publish.
+                Ok((open.plus(count * PARTICIPANT), Ordering::Relaxed, ()))
             }
-        }
+        })?;
+        // That phase cannot end without the new participants.
+        Ok(self.counting())
     }
 
-    /// (p, n, a) to (p, n, a - 1), for a member that has arrived in `phase`.
+    /// A, W or L, for a participant that has not arrived. Returns whether it leads.
     ///
-    /// Returns whether the arrival was taken back; if not, the phase is complete.
-    pub(crate) fn withdraw(&self, phase: u64) -> bool {
-        let mut word = self.load();
-        while word.stage_of(phase) == Stage::Open {
-            // Ordering: none. An arrival that never was has nothing to publish.
-            match self.swap(word, word.0 - ARRIVAL, Ordering::Relaxed) {
-                Ok(()) => return true,
-                Err(present) => word = present,
+    /// Before a transition that is not the last arrival it calls `register`, perhaps more than once.
+    #[inline]
+    pub(super) fn arrive(
+        &self,
+        waits: bool,
+        lead: Lead,
+        mut register: impl FnMut(),
+    ) -> Result<bool, Closed> {
+        self.try_update(|word| {
+            if word.is_closed() {
+                Err(Closed)
+            } else if word.lacks_one() {
+                let (to, ordering) = word.led(lead);
+                Ok((to, ordering, true))
+            } else {
+                register();
+                let units = ARRIVAL + if waits { WAIT } else { 0 };
+                // Release: pairs with L, G, D3 and E3 to E5.
+                Ok((word.plus(units), Ordering::Release, false))
             }
-        }
-        false
+        })
     }
 
-    /// Takes a member out that owes `phase` or, if it `has_arrived`, was counted in it.
-    pub(crate) fn leave(&self, phase: u64, has_arrived: bool) -> Departure {
-        let mut word = self.load();
-        loop {
+    /// G, C or U, for a participant that has arrived in `phase`. Ready with whether it leads.
+    ///
+    /// It `is_counted` if it waits, and `is_registered` if its slot has the waker since an earlier
+    /// transition. If not, this calls `register` before C and U, perhaps more than once.
+    pub(super) fn wait(
+        &self,
+        phase: u64,
+        is_counted: bool,
+        is_registered: bool,
+        lead: Lead,
+        mut register: impl FnMut(),
+    ) -> Poll<Result<bool, Closed>> {
+        let polled = self.try_update(|word| match word.stage_of(phase) {
+            Stage::Released => Err(Poll::Ready(Ok(false))),
+            Stage::Complete => {
+                let (to, ordering) = word.led(lead);
+                Ok((to, ordering, Poll::Ready(Ok(true))))
+            }
+            Stage::Open if word.is_closed() => Err(Poll::Ready(Err(Closed))),
+            Stage::Open | Stage::Held if is_registered && is_counted => Err(Poll::Pending),
+            stage => {
+                register();
+                let counts = stage == Stage::Open && !is_counted;
+                let to = word.plus(if counts { WAIT } else { 0 });
+                // Release: pairs with L, G, H and E4, and with the load after X.
+                Ok((to, Ordering::Release, Poll::Pending))
+            }
+        });
+        match polled {
+            Ok(polled) | Err(polled) => polled,
+        }
+    }
+
+    /// H, for the leader that holds the release.
+    pub(super) fn release(&self) {
+        let released: Result<(), Infallible> = self.try_update(|word| {
+            debug_assert!(word.is_held());
+            let to = Snapshot(word.minus(HELD).0.wrapping_add(PHASE));
+            // Acquire: synchronizes with U and O. Release: pairs with `load`.
+            Ok((to, Ordering::AcqRel, ()))
+        });
+        let Ok(()) = released;
+    }
+
+    /// D1, D2 or D3, for a wait of a participant that waits in `phase`.
+    ///
+    /// With D1 if it `made_arrival`, D2 if not; D3 only if it may `end` the phase.
+    pub(super) fn stop(&self, phase: u64, made_arrival: bool, end: bool) -> Stopped {
+        let stopped = self.try_update(|word| match word.stage_of(phase) {
+            // Relaxed, three times: an arrival that never was, or a count, has nothing to publish.
+            Stage::Open if made_arrival => Ok((
+                word.minus(ARRIVAL + WAIT),
+                Ordering::Relaxed,
+                Stopped::Withdrawn,
+            )),
+            Stage::Open => Ok((word.minus(WAIT), Ordering::Relaxed, Stopped::Counts)),
+            Stage::Complete if !end => Err(Stopped::Not),
+            Stage::Complete if word.count(WAIT) > 1 => {
+                Ok((word.minus(WAIT), Ordering::Relaxed, Stopped::Counts))
+            }
+            // Acquire: synchronizes with O. What the participants did before they arrived or left was
+            // released by that.
+            Stage::Complete => Ok((word.ended(), Ordering::Acquire, Stopped::Ended)),
+            Stage::Held | Stage::Released => Err(Stopped::Not),
+        });
+        match stopped {
+            Ok(stopped) | Err(stopped) => stopped,
+        }
+    }
+
+    /// E1 to E5: takes a participant out that owes `phase` or, if it `has_arrived`, has arrived in it, and
+    /// perhaps `waits`.
+    pub(super) fn leave(&self, phase: u64, has_arrived: bool, waits: bool) -> Departure {
+        let left: Result<Departure, Infallible> = self.try_update(|word| {
             let stage = word.stage_of(phase);
-            let counts = has_arrived && stage == Stage::Open;
-            let less = Word(word.0 - PARTY - if counts { ARRIVAL } else { 0 });
-            // It owes the open phase then: its own, or the one after if it has not seen that end.
-            let open = if stage == Stage::Released {
-                phase + 1
+            let counts = has_arrived && matches!(stage, Stage::Open | Stage::Complete);
+            let arrival = if counts { ARRIVAL } else { 0 };
+            let wait = if counts && waits { WAIT } else { 0 };
+            let less = word.minus(PARTICIPANT + arrival + wait);
+            // If its own phase is over, the phase of the word is the next.
+            let current = phase + u64::from(stage == Stage::Released);
+            let is_final = !word.is_held() && (word.is_complete() || !word.is_closed());
+            Ok(if !is_final || less.arrived() != less.participants() {
+                // Release: pairs with L, G, D3, E3 to E5 and `load`.
+                (less, Ordering::Release, Departure::Unnoticed)
+            } else if less.count(WAIT) == 0 {
+                // Acquire: synchronizes with A, W, O, E1 and E2. Release: pairs with `load`.
+                (less.ended(), Ordering::AcqRel, Departure::Ended(current))
+            } else if word.is_complete() {
+                // Release: pairs with G, D3, E3 and `load`.
+                (less, Ordering::Release, Departure::Unnoticed)
             } else {
-                phase
-            };
-            let (to, departure) = if !word.lacks_one() || word.is_closed() || counts {
-                (less, Departure::Unnoticed)
-            } else if less.parties() == 0 {
-                (less.released(), Departure::Released(open))
+                // Acquire: synchronizes with W, C and U. Release: pairs with G, D3, E3 and `load`.
+                let complete = less.plus(COMPLETE);
+                (complete, Ordering::AcqRel, Departure::Completed(current))
+            })
+        });
+        let Ok(departure) = left;
+        departure
+    }
+
+    /// X. Returns the phase in which arrivals count no more.
+    pub(super) fn close(&self) -> u64 {
+        let _: Result<(), ()> = self.try_update(|word| {
+            // Relaxed: the load in `counting` comes after this and synchronizes with W, C, U and O. To find
+            // a phaser closed orders nothing.
+            let closed = (Snapshot(word.0 | CLOSED), Ordering::Relaxed, ());
+            if word.is_closed() {
+                Err(())
             } else {
-                let all_arrived = Self::all_arrived(less).0;
-                (Word(all_arrived | ORPHANED), Departure::Orphaned(open))
-            };
-            // Ordering: release, with the acquire of `complete`, `hold` and `leave`; acquire, with
-            // the release of `arrive`, `leave` and `publish`, in case it completes the phase; release,
-            // with the acquire of `load`, in case it releases it.
-            match self.swap(word, to.0, Ordering::AcqRel) {
-                Ok(()) => return departure,
-                Err(present) => word = present,
+                Ok(closed)
             }
-        }
+        });
+        self.counting()
     }
 
-    /// Orphaned to complete, for who has appointed a leader.
-    pub(crate) fn appoint(&self) {
-        let mut word = self.load();
-        loop {
-            debug_assert!(word.0 & STAGE == ORPHANED);
-            // Ordering: acquire, with the release of `publish`: whom this does not let lead, it wakes; and
-            // who stopped to wait before this is seen. Release, with the acquire of `load`: what a member
-            // that leads writes to its seat comes after the appointment.
-            match self.swap(word, word.0 & !STAGE | COMPLETE, Ordering::AcqRel) {
-                Ok(()) => return,
-                Err(present) => word = present,
-            }
-        }
-    }
-
-    /// Complete to orphaned, for a member of `phase` that was appointed and waits no longer. Returns
-    /// whether it must look for another.
-    pub(crate) fn orphan(&self, phase: u64) -> bool {
-        let mut word = self.load();
-        loop {
-            let turned = match word.stage_of(phase) {
-                // Ordering: acquire, with the release of `arrive` and `publish`.
-                Stage::Complete => self
-                    .swap(word, word.0 & !STAGE | ORPHANED, Ordering::Acquire)
-                    .map(|()| true),
-                // Who appointed it will look again, and see that it does not wait.
-                Stage::Held => self.publish(word).map(|()| false),
-                Stage::Open | Stage::Released => return false,
-            };
-            match turned {
-                Ok(orphaned) => return orphaned,
-                Err(present) => word = present,
-            }
-        }
-    }
-
-    /// Complete to orphaned, for who has appointed one for `phase` that may have stopped to wait. Returns
-    /// the phase for which it must look again.
-    ///
-    /// It is no member. So it may take a later phase for this one, if that comes at the right turn of the
-    /// word; but that is as good, since it asks for the phase when that cannot move on any more.
-    pub(crate) fn orphan_again(&self, phase: u64) -> Option<u64> {
-        loop {
-            let (word, present) = self.load_with_phase();
-            if present != phase || word.0 & STAGE != COMPLETE {
-                return None;
-            }
-            // Ordering: acquire, with the release of `arrive` and `publish`.
-            if self
-                .swap(word, word.0 & !STAGE | ORPHANED, Ordering::Acquire)
-                .is_ok()
-            {
-                return Some(self.load_with_phase().1);
-            }
-        }
-    }
-
-    /// Releases the orphaned phase, for who has found no leader. Returns whether the next one is
-    /// orphaned then: if all members are newcomers that have arrived.
-    pub(crate) fn release_unled(&self) -> bool {
-        let mut word = self.load();
-        loop {
-            debug_assert!(word.0 & STAGE == ORPHANED);
-            let mut to = word.released();
-            let is_full = to.parties() > 0 && to.arrived() == to.parties() && !to.is_closed();
-            if is_full {
-                to = Word(Self::all_arrived(to).0 | ORPHANED);
-            }
-            // Ordering: acquire, with the release of `arrive`, `leave` and `publish`; release, with the
-            // acquire of `load`.
-            match self.swap(word, to.0, Ordering::AcqRel) {
-                Ok(()) => return is_full,
-                Err(present) => word = present,
-            }
-        }
-    }
-
-    /// Sets the closed bit. Fails with no word if that had been done.
-    ///
-    /// On success the open phase, which will not be completed any more.
-    pub(crate) fn close(&self) -> Option<u64> {
-        let mut word = self.load();
-        while !word.is_closed() {
-            // Ordering: none. `phase` loads the word after this, and acquires the release of `arrive` and
-            // `publish`. Who finds it closed is not promised anything.
-            match self.swap(word, word.0 | CLOSED, Ordering::Relaxed) {
-                Ok(()) => return Some(self.phase()),
-                Err(present) => word = present,
-            }
-        }
-        None
-    }
-
-    /// The word to itself, for a waiter whose slot must be found although no arrival comes after it.
-    pub(crate) fn publish(&self, from: Word) -> Result<(), Word> {
-        // Ordering: release, with the acquire of `complete`, `release`, `leave` and `close`.
-        self.swap(from, from.0, Ordering::Release)
+    /// O, for an observer that looks at the word again after this.
+    pub(super) fn publish(&self) {
+        // Release: pairs with L, G, H, D3, E3 and E5, and with the load after X.
+        self.word.fetch_add(0, Ordering::Release);
     }
 
     #[inline]
-    fn swap(&self, from: Word, to: u64, success: Ordering) -> Result<(), Word> {
-        // Weak, because every caller loops anyway.
-        match self
-            .word
-            .compare_exchange_weak(from.0, to, success, Ordering::Acquire)
-        {
-            Ok(_) => Ok(()),
-            Err(present) => Err(Word(present)),
-        }
+    fn try_update<T, E>(
+        &self,
+        mut transition: impl FnMut(Snapshot) -> Result<(Snapshot, Ordering, T), E>,
+    ) -> Result<T, E> {
+        let Snapshot(current) = self.load();
+        try_update(&self.word, current, Ordering::Acquire, |current| {
+            let (Snapshot(to), success, outcome) = transition(Snapshot(current))?;
+            Ok((to, success, outcome))
+        })
     }
 }

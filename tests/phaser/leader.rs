@@ -68,8 +68,8 @@ fn all_others_are_blocked_until_the_release() {
             assert_eq!(poll(&mut wait, &wakers[0]), Pending);
             assert!(is_blocked(&mut wait_leader, &wakers[1]));
         }
-        // Complete: the next is the one in which arrivals count.
-        assert_eq!((numbers(&phaser), wakes(&wakers)), ((1, 3, 0), [0, 0]));
+        // Nobody is missing, and the phase is not over.
+        assert_eq!((numbers(&phaser), wakes(&wakers)), ((0, 3, 3), [0, 0]));
         release(leader);
         assert_eq!((numbers(&phaser), wakes(&wakers)), ((1, 3, 0), [1, 1]));
         assert_eq!(poll(&mut wait, &wakers[0]), Released(0));
@@ -105,7 +105,7 @@ fn one_that_has_arrived_and_waits_for_the_leader_may_lead() {
     b.arrive().unwrap();
     missing.leave();
     let leader = lead(&mut b);
-    assert_eq!((leader.phase(), numbers(&phaser)), (0, (1, 2, 0)));
+    assert_eq!((leader.phase(), numbers(&phaser)), (0, (0, 2, 2)));
     assert_eq!(poll(&mut wait, Waker::noop()), Pending);
     drop(leader);
     assert_eq!(poll(&mut wait, Waker::noop()), Released(0));
@@ -120,7 +120,7 @@ fn a_phase_that_a_departure_completes_gets_its_leaders_section() {
         assert!(is_blocked(&mut first, &wakers[0]));
         assert!(is_blocked(&mut second, &wakers[1]));
         missing.leave();
-        assert_eq!((numbers(&phaser), wakes(&wakers)), ((1, 2, 0), [1, 1]));
+        assert_eq!((numbers(&phaser), wakes(&wakers)), ((0, 2, 2), [1, 1]));
         let Poll::Ready(Ok(Some(leader))) = poll_leader(&mut second, &wakers[1]) else {
             panic!("the first to be polled does not lead");
         };
@@ -140,10 +140,7 @@ fn alone_a_member_leads_every_phase() {
     let (phaser, [mut member]) = members();
     for phase in 0..5 {
         let leader = lead(&mut member);
-        assert_eq!(
-            (leader.phase(), numbers(&phaser)),
-            (phase, (phase + 1, 1, 0))
-        );
+        assert_eq!((leader.phase(), numbers(&phaser)), (phase, (phase, 1, 1)));
     }
 }
 
@@ -153,8 +150,8 @@ fn a_leader_prints_its_member() {
     let printed = format!("{:?}", lead(&mut member));
     assert_eq!(
         printed,
-        "PhaserLeader { member: Participant { phase: 0, step: Holds, \
-        phaser: Phaser { phase: 1, parties: 1, arrived: 0, closed: false } } }"
+        "PhaserLeader { participant: Participant { phase: 0, state: Holds, \
+        phaser: Phaser { phase: 0, parties: 1, arrived: 1, closed: false } } }"
     );
     let printed = format!("{:?}", member.wait_leader());
     assert!(printed.starts_with("PhaserWaitLeader"), "{printed}");
@@ -171,14 +168,12 @@ fn who_registers_while_the_release_is_held_belongs_to_the_next_phase() {
     let leader = lead(&mut b);
     let [mut c, mut d] = [(); 2].map(|()| phaser.register().unwrap());
     let (mut early, mut earlier) = (c.wait_leader(), d.wait());
-    assert_eq!(numbers(&phaser), (1, 4, 0));
     assert!(is_blocked(&mut early, &wakers[1]));
     assert_eq!(poll(&mut earlier, &wakers[2]), Pending);
-    assert_eq!(numbers(&phaser), (1, 4, 2));
-    // May be taken back, and made again.
+    // May be withdrawn, and made again.
     drop(early);
-    assert_eq!(numbers(&phaser), (1, 4, 1));
     assert_eq!(c.arrive(), Ok(1));
+    assert_eq!(numbers(&phaser), (0, 4, 4));
 
     leader.release();
     assert_eq!((numbers(&phaser), wakes(&wakers)), ((1, 4, 2), [1, 0, 0]));
@@ -204,11 +199,11 @@ fn who_leaves_while_the_release_is_held_is_not_missed() {
     // One of the phase that is complete, one that has arrived in the next, one that has not.
     drop(wait);
     a.leave();
-    assert_eq!(numbers(&phaser), (1, 4, 1));
+    assert_eq!(numbers(&phaser), (0, 4, 4));
     d.leave();
-    assert_eq!(numbers(&phaser), (1, 3, 0));
+    assert_eq!(numbers(&phaser), (0, 3, 3));
     e.leave();
-    assert_eq!(numbers(&phaser), (1, 2, 0));
+    assert_eq!(numbers(&phaser), (0, 2, 2));
     assert_eq!(poll(&mut other, &wb), Pending);
     leader.release();
     assert_eq!([wa.wakes(), wb.wakes()], [0, 1]);
@@ -226,7 +221,7 @@ fn nobody_withdraws_while_the_release_is_held() {
     assert_eq!(poll(&mut wait, &waker), Pending);
     let leader = lead(&mut b);
     drop(wait);
-    assert_eq!(numbers(&phaser), (1, 2, 0));
+    assert_eq!(numbers(&phaser), (0, 2, 2));
     assert_eq!(a.arrive(), Ok(0));
     let mut again = a.wait();
     assert_eq!(poll(&mut again, &waker), Pending);
@@ -242,7 +237,7 @@ fn all_others_may_leave_while_the_release_is_held() {
     a.arrive().unwrap();
     let leader = lead(&mut b);
     a.leave();
-    assert_eq!(numbers(&phaser), (1, 1, 0));
+    assert_eq!(numbers(&phaser), (0, 1, 1));
     drop(leader);
     assert_eq!(numbers(&phaser), (1, 1, 0));
     assert_eq!(lead(&mut b).phase(), 1);
@@ -259,7 +254,7 @@ fn newcomers_that_arrive_before_the_release_are_completed_by_a_departure_after_i
     drop(leader);
     assert_eq!((numbers(&phaser), waker.wakes()), ((1, 2, 1), 0));
     a.leave();
-    assert_eq!((numbers(&phaser), waker.wakes()), ((2, 1, 0), 1));
+    assert_eq!((numbers(&phaser), waker.wakes()), ((1, 1, 1), 1));
     assert_eq!(poll(&mut wait, &waker), Led(1));
 }
 
@@ -322,7 +317,7 @@ fn a_leaked_leader_releases_with_its_members_next_call() {
         // Not a call: nothing happens before the first poll.
         drop(b.wait());
         assert_eq!(poll(&mut wait, &waker), Pending);
-        assert_eq!((numbers(&phaser), waker.wakes()), ((1, 2, 0), 0));
+        assert_eq!((numbers(&phaser), waker.wakes()), ((0, 2, 2), 0));
         call(&mut b);
         assert_eq!(waker.wakes(), 1);
         assert_eq!(poll(&mut wait, &waker), Released(0));
@@ -352,11 +347,11 @@ fn the_next_phase_is_not_complete_before_the_release_of_the_one_before() {
     for member in &mut newcomers {
         assert_eq!(member.arrive(), Ok(1));
     }
-    assert_eq!(numbers(&phaser), (1, 4, 3));
+    assert_eq!(numbers(&phaser), (0, 4, 4));
     leader.release();
     assert_eq!(numbers(&phaser), (1, 4, 3));
     let leader = lead(&mut a);
-    assert_eq!((leader.phase(), numbers(&phaser)), (1, (2, 4, 0)));
+    assert_eq!((leader.phase(), numbers(&phaser)), (1, (1, 4, 4)));
 }
 
 // Before the phase is complete, `wait_leader` is a wait like any other.

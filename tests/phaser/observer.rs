@@ -146,7 +146,7 @@ fn a_phase_is_not_over_before_its_leader_releases_it() {
     let leader = lead(&mut b);
     assert_eq!(look(&mut observations[0], &wakers[0]), Poll::Pending);
     assert_eq!(look(&mut observations[1], &wakers[1]), Poll::Pending);
-    assert_eq!(phaser.phase(), 1);
+    assert_eq!(phaser.phase(), 0);
     drop(leader);
     assert_eq!(wakes(&wakers), [1, 0]);
     assert_eq!(look(&mut observations[0], &wakers[0]), OVER);
@@ -187,23 +187,30 @@ fn a_phase_that_nobody_waits_for_is_over_when_the_last_leaves() {
 }
 
 #[test]
-fn one_departure_may_end_two_phases() {
-    let (phaser, [mut a, missing]) = members();
-    let wakers = [(); 3].map(|()| CountingWaker::new());
-    let mut wait = a.wait();
-    assert_eq!(poll(&mut wait, Waker::noop()), Pending);
-    missing.leave();
-    let mut newcomer = phaser.register().unwrap();
-    newcomer.arrive().unwrap();
-    let mut observations = [0, 1, 2].map(|phase| phaser.observe(phase));
-    for (observation, waker) in observations.iter_mut().zip(&wakers) {
-        assert_eq!(look(observation, waker), Poll::Pending);
+fn a_complete_phase_is_over_when_nobody_waits_for_it_any_more() {
+    for leaves in [false, true] {
+        let (phaser, [mut a, mut b, missing]) = members();
+        let wakers = [(); 2].map(|()| CountingWaker::new());
+        b.arrive().unwrap();
+        let mut wait = a.wait();
+        assert_eq!(poll(&mut wait, Waker::noop()), Pending);
+        let mut observations = [0, 1].map(|phase| phaser.observe(phase));
+        for (observation, waker) in observations.iter_mut().zip(&wakers) {
+            assert_eq!(look(observation, waker), Poll::Pending);
+        }
+        missing.leave();
+        assert_eq!((numbers(&phaser), wakes(&wakers)), ((0, 2, 2), [0, 0]));
+        drop(wait);
+        if leaves {
+            a.leave();
+        } else {
+            assert_eq!(poll(&mut a.wait(), Waker::noop()), Released(0));
+        }
+        assert_eq!(wakes(&wakers), [1, 0]);
+        let ends = observations.each_mut().map(|o| look(o, Waker::noop()));
+        assert_eq!(ends, [OVER, Poll::Pending]);
+        assert_eq!(poll(&mut b.wait(), Waker::noop()), Released(0));
     }
-    drop(wait);
-    a.leave();
-    assert_eq!(wakes(&wakers), [1, 1, 0]);
-    let ends = observations.each_mut().map(|o| look(o, Waker::noop()));
-    assert_eq!(ends, [OVER, OVER, Poll::Pending]);
 }
 
 #[test]
@@ -233,29 +240,35 @@ fn closing_wakes_the_observers_of_all_phases_that_are_not_complete() {
 }
 
 #[test]
-fn a_complete_phase_is_over_when_all_that_could_lead_it_leave_a_newcomer_behind() {
+fn a_close_ends_the_observation_of_a_phase_that_only_a_leaked_wait_could_lead() {
+    let (phaser, [mut a, missing]) = members();
+    let waker = CountingWaker::new();
+    let mut wait = a.wait();
+    assert_eq!(poll(&mut wait, Waker::noop()), Pending);
+    mem::forget(wait);
+    let mut observation = phaser.observe(0);
+    assert_eq!(look(&mut observation, &waker), Poll::Pending);
+    missing.leave();
+    assert_eq!((numbers(&phaser), waker.wakes()), ((0, 1, 1), 0));
+    assert_eq!(look(&mut observation, &waker), Poll::Pending);
+    phaser.close();
+    assert_eq!(waker.wakes(), 1);
+    assert_eq!(look(&mut observation, &waker), REFUSED);
+    // Its participant still sees that phase, and then the end.
+    assert_eq!(poll(&mut a.wait(), Waker::noop()), Led(0));
+    assert_eq!(poll(&mut a.wait(), Waker::noop()), Refused);
+}
+
+#[test]
+fn a_newcomer_takes_the_lead_of_a_phase_that_only_a_leaked_wait_could_lead() {
     let (phaser, [mut a, missing]) = members();
     let mut wait = a.wait();
     assert_eq!(poll(&mut wait, Waker::noop()), Pending);
+    mem::forget(wait);
     missing.leave();
-    let mut newcomer = phaser.register().unwrap();
-    drop(wait);
-    a.leave();
-    assert_eq!(
-        look(&mut phaser.observe(0), Waker::noop()),
-        Poll::Ready(Ok(()))
-    );
-    assert_eq!(numbers(&phaser), (1, 1, 0));
-    assert_eq!(poll(&mut newcomer.wait(), Waker::noop()), Led(1));
-    assert_eq!(numbers(&phaser), (2, 1, 0));
-    // Nobody goes on alone.
-    let mut other = phaser.register().unwrap();
-    let mut wait = newcomer.wait();
-    for _ in 0..2 {
-        assert_eq!(poll(&mut wait, Waker::noop()), Pending);
-    }
-    assert_eq!(poll(&mut other.wait(), Waker::noop()), Led(2));
-    assert_eq!(poll(&mut wait, Waker::noop()), Released(2));
+    assert_eq!(phaser.register().unwrap().arrive(), Ok(0));
+    assert_eq!(look(&mut phaser.observe(0), Waker::noop()), OVER);
+    assert_eq!(poll(&mut a.wait(), Waker::noop()), Released(0));
 }
 
 #[test]

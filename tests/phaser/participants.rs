@@ -16,7 +16,7 @@ use support::{
 };
 
 /// The most members that a phaser has at a time.
-const MOST: usize = 1_048_575;
+const MOST: usize = Phaser::MAX_PARTICIPANTS;
 
 /// The ways to leave.
 const LEAVE: [fn(Participant); 2] = [|member| member.leave(), |member| drop(member)];
@@ -267,7 +267,7 @@ fn a_member_that_leaves_between_its_phases_takes_nothing_along() {
             members.remove(leaves).leave();
             assert_eq!((numbers(&phaser), waker.wakes()), ((1, 2, 1), 0));
             members.remove(0).leave();
-            assert_eq!((numbers(&phaser), waker.wakes()), ((2, 1, 0), 1));
+            assert_eq!((numbers(&phaser), waker.wakes()), ((1, 1, 1), 1));
             assert_eq!(poll(&mut wait, &waker), Led(1));
         }
     }
@@ -286,7 +286,7 @@ fn if_the_last_that_was_missing_leaves_the_first_to_be_polled_leads() {
             }
             leave(missing);
             // Complete, and each is asked to lead.
-            assert_eq!((numbers(&phaser), wakes(&wakers)), ((1, 3, 0), [1; 3]));
+            assert_eq!((numbers(&phaser), wakes(&wakers)), ((0, 3, 3), [1; 3]));
 
             let [first, second, third] = order;
             assert_eq!(poll(&mut waits[first], &wakers[first]), Led(0));
@@ -349,79 +349,106 @@ fn one_that_arrives_again_when_the_phase_is_complete_leads_it() {
 }
 
 #[test]
-fn a_newcomer_owes_the_phase_after_one_that_is_complete() {
+fn a_newcomer_makes_a_complete_phase_open_again() {
     let (phaser, [mut a, missing]) = members();
     let [wa, wb] = [(); 2].map(|()| CountingWaker::new());
     let mut wait = a.wait();
     assert_eq!(poll(&mut wait, &wa), Pending);
     missing.leave();
+    assert_eq!((numbers(&phaser), wa.wakes()), ((0, 1, 1), 1));
+    // None is no newcomer.
+    assert_eq!(phaser.register_many(0).unwrap().len(), 0);
+    assert_eq!(numbers(&phaser), (0, 1, 1));
     let [mut b, c] = [(); 2].map(|()| phaser.register().unwrap());
-    let mut early = b.wait();
-    assert_eq!(poll(&mut early, &wb), Pending);
-    assert_eq!(numbers(&phaser), (1, 3, 1));
-
-    assert_eq!(poll(&mut wait, &wa), Led(0));
-    drop(wait);
-    assert_eq!(numbers(&phaser), (1, 3, 1));
+    assert_eq!(numbers(&phaser), (0, 3, 1));
+    for _ in 0..2 {
+        assert_eq!(poll(&mut wait, &wa), Pending);
+    }
+    let mut other = b.wait();
+    assert_eq!(poll(&mut other, &wb), Pending);
     assert_eq!([wa.wakes(), wb.wakes()], [1, 0]);
-    assert_eq!(poll(&mut early, &wb), Pending);
+    // Complete once more, and all are asked.
     c.leave();
-    assert_eq!(poll(&mut a.wait(), &wa), Led(1));
-    assert_eq!(poll(&mut early, &wb), Released(1));
-    assert_eq!([wa.wakes(), wb.wakes()], [1, 1]);
+    assert_eq!(numbers(&phaser), (0, 2, 2));
+    assert_eq!([wa.wakes(), wb.wakes()], [2, 1]);
+    assert_eq!(poll(&mut other, &wb), Led(0));
+    assert_eq!(poll(&mut wait, &wa), Released(0));
+    assert_eq!(numbers(&phaser), (1, 2, 0));
 }
 
 #[test]
-fn a_newcomer_that_leaves_a_complete_phase_takes_its_arrival_along() {
+fn a_newcomer_that_arrives_in_a_phase_that_was_complete_leads_it() {
+    let (phaser, [mut a, missing]) = members();
+    let waker = CountingWaker::new();
+    let mut wait = a.wait();
+    assert_eq!(poll(&mut wait, &waker), Pending);
+    missing.leave();
+    let mut b = phaser.register().unwrap();
+    assert_eq!(poll(&mut b.wait(), Waker::noop()), Led(0));
+    assert_eq!(waker.wakes(), 2);
+    assert_eq!(poll(&mut wait, &waker), Released(0));
+    assert_eq!(numbers(&phaser), (1, 2, 0));
+}
+
+#[test]
+fn a_wait_that_is_dropped_when_its_complete_phase_is_open_again_withdraws() {
     let (phaser, [mut a, missing]) = members();
     let mut wait = a.wait();
     assert_eq!(poll(&mut wait, Waker::noop()), Pending);
     missing.leave();
-    let [mut b, mut c] = [(); 2].map(|()| phaser.register().unwrap());
-    assert_eq!((b.arrive(), c.arrive()), (Ok(1), Ok(1)));
-    c.leave();
-    assert_eq!(numbers(&phaser), (1, 2, 1));
-    b.leave();
-    assert_eq!(numbers(&phaser), (1, 1, 0));
-    assert_eq!(poll(&mut wait, Waker::noop()), Led(0));
+    let mut b = phaser.register().unwrap();
     drop(wait);
-    assert_eq!(poll(&mut a.wait(), Waker::noop()), Led(1));
+    assert_eq!(numbers(&phaser), (0, 2, 0));
+    assert_eq!((a.arrive(), b.arrive()), (Ok(0), Ok(0)));
+    assert_eq!(numbers(&phaser), (1, 2, 0));
 }
 
 #[test]
-fn if_all_that_could_lead_a_complete_phase_leave_it_is_over() {
-    for newcomers_wait in [false, true] {
-        let (phaser, [mut a, missing]) = members();
-        let mut wait = a.wait();
-        assert_eq!(poll(&mut wait, Waker::noop()), Pending);
+fn if_all_that_wait_for_a_complete_phase_leave_it_is_over() {
+    let (phaser, [mut a, mut b, mut arrived, missing]) = members();
+    arrived.arrive().unwrap();
+    let (mut first, mut second) = (a.wait(), b.wait());
+    assert_eq!(poll(&mut first, Waker::noop()), Pending);
+    assert_eq!(poll(&mut second, Waker::noop()), Pending);
+    missing.leave();
+    assert_eq!(numbers(&phaser), (0, 3, 3));
+    drop(first);
+    a.leave();
+    assert_eq!(numbers(&phaser), (0, 2, 2));
+    // With a wait that was leaked.
+    core::mem::forget(second);
+    b.leave();
+    assert_eq!(numbers(&phaser), (1, 1, 0));
+    assert_eq!(poll(&mut arrived.wait(), Waker::noop()), Released(0));
+}
+
+#[test]
+fn waiters_that_give_up_one_after_another_wake_nobody_anew() {
+    const N: usize = 500;
+    for leaves in [false, true] {
+        let phaser = Phaser::new();
+        let missing = phaser.register().unwrap();
+        let mut participants = phaser.register_many(N).unwrap();
+        let waker = CountingWaker::new();
+        let mut waits: Vec<_> = participants.iter_mut().map(Participant::wait).collect();
+        for wait in &mut waits {
+            assert_eq!(poll(wait, &waker), Pending);
+        }
         missing.leave();
-        let wakers = [(); 2].map(|()| CountingWaker::new());
-        let mut newcomers = [(); 2].map(|()| phaser.register().unwrap());
-        if newcomers_wait {
-            let mut waits = newcomers.each_mut().map(Participant::wait);
-            for (wait, waker) in waits.iter_mut().zip(&wakers) {
-                assert_eq!(poll(wait, waker), Pending);
-            }
-            assert_eq!(numbers(&phaser), (1, 3, 2));
-            drop(wait);
-            a.leave();
-            // The next is complete, too.
-            assert_eq!((numbers(&phaser), wakes(&wakers)), ((2, 2, 0), [1, 1]));
-            assert_eq!(poll(&mut waits[1], &wakers[1]), Led(1));
-            assert_eq!(poll(&mut waits[0], &wakers[0]), Released(1));
-            assert_eq!(wakes(&wakers), [2, 1]);
-        } else {
-            for member in &mut newcomers {
-                assert_eq!(member.arrive(), Ok(1));
-            }
-            drop(wait);
-            a.leave();
-            assert_eq!(numbers(&phaser), (2, 2, 0));
-            for member in &mut newcomers {
-                assert_eq!(poll(&mut member.wait(), Waker::noop()), Released(1));
+        assert_eq!((numbers(&phaser), waker.wakes()), ((0, N, N), N));
+        for wait in waits {
+            if leaves {
+                core::mem::forget(wait);
+            } else {
+                assert_eq!(phaser.phase(), 0);
+                drop(wait);
             }
         }
-        assert_eq!(numbers(&phaser), (2, 2, 0));
+        for participant in participants {
+            assert_eq!(phaser.phase(), u64::from(!leaves));
+            participant.leave();
+        }
+        assert_eq!(waker.wakes(), N);
     }
 }
 
@@ -435,7 +462,7 @@ fn an_empty_phaser_rests_and_can_be_used_again() {
     let mut wait = a.wait();
     assert_eq!(poll(&mut wait, Waker::noop()), Pending);
     b.leave();
-    assert_eq!(numbers(&phaser), (2, 1, 0));
+    assert_eq!(numbers(&phaser), (1, 1, 1));
     // Nobody is left to lead that phase, and then nobody at all.
     drop(wait);
     assert_eq!(numbers(&phaser), (2, 1, 0));
@@ -511,7 +538,7 @@ fn one_that_arrives_alone_goes_through_the_phases() {
 
 #[test]
 fn phases_are_numbered_beyond_the_bits_that_the_word_has_for_them() {
-    const WORD: u64 = 1 << 21;
+    const WORD: u64 = 1 << 13;
     let (phaser, [mut a]) = members();
     for phase in 0..WORD - 2 {
         assert_eq!(a.arrive(), Ok(phase));
@@ -546,7 +573,7 @@ fn a_phaser_and_a_member_print_where_they_stand() {
     fn member(member: &Participant, phase: u64, step: &str) {
         let phaser = member.phaser();
         let expected =
-            format!("Participant {{ phase: {phase}, step: {step}, phaser: {phaser:?} }}");
+            format!("Participant {{ phase: {phase}, state: {step}, phaser: {phaser:?} }}");
         assert_eq!(format!("{member:?}"), expected);
     }
     assert_eq!(format!("{phaser:?}"), prints(0, 0));
@@ -597,6 +624,6 @@ fn the_errors_say_what_went_wrong() {
     assert_eq!(RegisterError::Closed.to_string(), Closed.to_string());
     assert_eq!(
         RegisterError::Full.to_string(),
-        "a phaser has at most 1048575 members"
+        "a phaser has at most 65535 participants"
     );
 }

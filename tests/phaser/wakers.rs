@@ -231,7 +231,7 @@ fn a_member_that_panics_may_wake_one_that_panics() {
         panic!("in its part")
     });
     assert_eq!(message, "in its part");
-    assert_eq!((numbers(&phaser), waker.wakes()), ((1, 2, 0), 1));
+    assert_eq!((numbers(&phaser), waker.wakes()), ((0, 2, 2), 1));
     assert_eq!(poll(&mut other, &waker), Led(0));
 }
 
@@ -309,6 +309,77 @@ fn a_phase_completed_while_a_waker_is_cloned_is_the_one_waited_for() {
         }
         assert_eq!(numbers(&phaser), (1, 2, 0));
     }
+}
+
+/// A waker whose last clone panics when it is dropped.
+fn undroppable_waker() -> Waker {
+    struct Panics;
+
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            panic!("in drop");
+        }
+    }
+
+    Arc::new(Panics).into()
+}
+
+/// A participant that has left an undroppable waker in its slot, in phase 1; and a waker whose clone lets
+/// the other participant arrive.
+fn about_to_replace() -> (Phaser, Participant, Waker) {
+    let (phaser, [mut a, mut b]) = members();
+    let waker = undroppable_waker();
+    let mut wait = a.wait();
+    assert_eq!(poll(&mut wait, &waker), Pending);
+    b.arrive().unwrap();
+    assert_eq!(poll(&mut wait, &waker), Released(0));
+    drop(wait);
+    let other = Mutex::new(b);
+    let waker = hooked_waker(move || {
+        other.lock().unwrap().arrive().unwrap();
+        Waker::noop().clone()
+    });
+    (phaser, a, waker)
+}
+
+#[test]
+fn a_leader_that_panics_in_the_drop_of_a_replaced_waker_leads_when_it_is_polled_again() {
+    let (phaser, mut a, waker) = about_to_replace();
+    let mut wait = a.wait_leader();
+    let mut context = Context::from_waker(&waker);
+    let message = panic_of(|| Pin::new(&mut wait).poll(&mut context).is_ready());
+    assert_eq!((message, numbers(&phaser)), ("in drop", (1, 2, 2)));
+    let Poll::Ready(Ok(Some(leader))) = Pin::new(&mut wait).poll(&mut context) else {
+        panic!("the section is lost");
+    };
+    assert_eq!(leader.phase(), 1);
+    leader.release();
+    assert_eq!(numbers(&phaser), (2, 2, 0));
+}
+
+#[test]
+fn a_leader_that_panics_in_the_drop_of_a_replaced_waker_releases_when_it_is_dropped() {
+    let (phaser, mut a, waker) = about_to_replace();
+    let mut wait = a.wait_leader();
+    let mut context = Context::from_waker(&waker);
+    let message = panic_of(|| Pin::new(&mut wait).poll(&mut context).is_ready());
+    assert_eq!((message, numbers(&phaser)), ("in drop", (1, 2, 2)));
+    drop(wait);
+    assert_eq!(numbers(&phaser), (2, 2, 0));
+    assert_eq!(poll(&mut a.wait(), Waker::noop()), Led(1));
+}
+
+#[test]
+fn a_plain_wait_that_panics_in_the_drop_of_a_replaced_waker_has_led() {
+    let (phaser, mut a, waker) = about_to_replace();
+    let mut wait = a.wait();
+    assert_eq!(panic_of(|| poll(&mut wait, &waker)), "in drop");
+    assert_eq!(numbers(&phaser), (2, 2, 0));
+    assert_eq!(poll(&mut wait, Waker::noop()), Led(1));
 }
 
 // Wakers that use the phaser.

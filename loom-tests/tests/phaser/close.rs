@@ -4,7 +4,7 @@ use std::task::Poll;
 
 use crate::support::{
     Counter, explore, explore_bounded,
-    phaser::{Waiting, assert_empty, assert_no_seat_is_lost, members},
+    phaser::{Waiting, assert_empty, assert_no_slot_is_lost, members},
     poll,
 };
 use atomic_barrier_over_loom::{Closed, Participant, Phaser, RegisterError};
@@ -18,7 +18,7 @@ fn closes(phaser: &Phaser) -> thread::JoinHandle<()> {
 #[test]
 fn a_close_against_a_first_poll() {
     let outcomes = ["closed", "woken to find it closed"];
-    explore(100, &outcomes, || {
+    explore(380, &outcomes, || {
         let (phaser, [a, b]) = members();
         let counter = Counter::new();
         let closer = closes(&phaser);
@@ -36,7 +36,7 @@ fn a_close_against_a_first_poll() {
 #[test]
 fn a_close_against_a_poll_with_a_fresh_waker() {
     let outcomes = ["closed", "woken to find it closed"];
-    explore_bounded(3, 400, &outcomes, || {
+    explore_bounded(3, 850, &outcomes, || {
         let (phaser, [a, b]) = members();
         let (old, new) = (Counter::new(), Counter::new());
         let mut a = Waiting::arrived(a, &old);
@@ -53,7 +53,7 @@ fn a_close_against_a_poll_with_a_fresh_waker() {
 
 #[test]
 fn a_close_against_a_wait_that_is_dropped() {
-    explore(20, &["withdrawn"], || {
+    explore(54, &["withdrawn"], || {
         let (phaser, [a, b]) = members();
         let counter = Counter::new();
         let a = Waiting::arrived(a, &counter);
@@ -71,7 +71,7 @@ fn a_close_against_a_wait_that_is_dropped() {
 
 #[test]
 fn a_close_against_the_departure_of_one_that_waits() {
-    explore_bounded(3, 1_000, &["gone"], || {
+    explore_bounded(3, 2_600, &["gone"], || {
         let (phaser, [a, b]) = members();
         let counter = Counter::new();
         let a = Waiting::arrived(a, &counter);
@@ -89,7 +89,7 @@ fn a_close_against_the_departure_of_one_that_waits() {
 #[test]
 fn a_close_against_a_departure_that_would_complete() {
     let outcomes = ["woken to find it closed", "woken to lead"];
-    explore(8_000, &outcomes, || {
+    explore(350, &outcomes, || {
         let (phaser, [a, b]) = members();
         let counter = Counter::new();
         let a = Waiting::arrived(a, &counter);
@@ -109,7 +109,7 @@ fn a_close_against_a_departure_that_would_complete() {
 #[test]
 fn a_close_against_the_last_arrival() {
     let outcomes = ["closed, woken to find it closed", "led, woken"];
-    explore(70, &outcomes, || {
+    explore(73, &outcomes, || {
         let (phaser, [a, b]) = members();
         let counters = [Counter::new(), Counter::new()];
         let a = Waiting::arrived(a, &counters[0]);
@@ -132,7 +132,7 @@ fn a_close_against_the_last_arrival() {
 #[test]
 fn a_close_against_a_held_release() {
     let outcomes = ["woken, newcomer woken to find it closed"];
-    explore(100, &outcomes, || {
+    explore(130, &outcomes, || {
         let (phaser, [a, mut b]) = members();
         let counters = [Counter::new(), Counter::new()];
         let a = Waiting::arrived(a, &counters[0]);
@@ -155,7 +155,7 @@ fn a_close_against_a_held_release() {
 
 #[test]
 fn a_close_against_one_that_is_woken_to_lead() {
-    explore(600, &["led"], || {
+    explore(610, &["led"], || {
         let (phaser, [a, b]) = members();
         let counter = Counter::new();
         let mut a = Waiting::arrived(a, &counter);
@@ -175,7 +175,7 @@ fn a_close_against_one_that_is_woken_to_lead() {
 #[test]
 fn a_close_against_a_registration() {
     let outcomes = ["refused", "registered"];
-    explore(100, &outcomes, || {
+    explore(43, &outcomes, || {
         let (phaser, [a]) = members();
         let closer = closes(&phaser);
 
@@ -200,15 +200,17 @@ fn a_close_against_a_registration() {
 
 #[test]
 fn a_close_against_another() {
-    explore(9, &["woken to find it closed"], || {
+    explore(110, &["woken to find it closed"], || {
         let (phaser, [a, b]) = members();
         let counter = Counter::new();
         let a = Waiting::arrived(a, &counter);
         let closer = closes(&phaser);
 
         phaser.close();
+        // Whoever comes second does not leave the waking to the first, which may be stalled.
+        let wakes = counter.wakes();
+        assert!(wakes > 0);
         closer.join().unwrap();
-        assert_eq!(counter.wakes(), 1);
         let (a, outcome) = a.woken(&counter, 0);
         drop((a, b));
         assert_empty(&phaser, &[&counter]);
@@ -225,7 +227,7 @@ fn observed<const N: usize>() -> (Phaser, [Participant; N]) {
 
 /// Observes phase 0 by a first poll, or by one with a fresh waker, against its `end`.
 fn observe_against(floor: usize, outcomes: &[&str], again: bool, end: fn(&Phaser, Participant)) {
-    explore_bounded(3, floor, outcomes, move || {
+    explore(floor, outcomes, move || {
         let (phaser, [member]) = observed();
         let (old, counter) = (Counter::new(), Counter::new());
         let mut observation = phaser.observe(0);
@@ -258,7 +260,7 @@ fn observe_against(floor: usize, outcomes: &[&str], again: bool, end: fn(&Phaser
 #[test]
 fn an_observers_first_poll_against_the_end_of_its_phase() {
     observe_against(
-        300,
+        7_300,
         &["Ok(()) at once", "Ok(()) woken"],
         false,
         |_, mut member| {
@@ -270,7 +272,7 @@ fn an_observers_first_poll_against_the_end_of_its_phase() {
 #[test]
 fn an_observers_poll_with_a_fresh_waker_against_the_end_of_its_phase() {
     observe_against(
-        60,
+        730,
         &["Ok(()) at once", "Ok(()) woken"],
         true,
         |_, mut member| {
@@ -282,7 +284,7 @@ fn an_observers_poll_with_a_fresh_waker_against_the_end_of_its_phase() {
 #[test]
 fn an_observers_first_poll_against_the_last_departure() {
     observe_against(
-        50,
+        540,
         &["Ok(()) at once", "Ok(()) woken"],
         false,
         |_, member| {
@@ -294,23 +296,23 @@ fn an_observers_first_poll_against_the_last_departure() {
 #[test]
 fn an_observers_first_poll_against_a_close() {
     let outcomes = ["Err(Closed) at once", "Err(Closed) woken"];
-    observe_against(200, &outcomes, false, |phaser, _member| phaser.close());
+    observe_against(5_100, &outcomes, false, |phaser, _member| phaser.close());
 }
 
 #[test]
 fn an_observers_poll_with_a_fresh_waker_against_a_close() {
     let outcomes = ["Err(Closed) at once", "Err(Closed) woken"];
-    observe_against(100, &outcomes, true, |phaser, _member| phaser.close());
+    observe_against(550, &outcomes, true, |phaser, _member| phaser.close());
 }
 
 #[test]
 fn an_observers_first_poll_against_a_held_release() {
     let outcomes = ["at once", "woken"];
-    explore_bounded(3, 300, &outcomes, || {
+    explore(7_300, &outcomes, || {
         let (phaser, [mut member]) = observed();
         let counter = Counter::new();
         core::mem::forget(poll(&mut member.wait_leader(), &Counter::new()));
-        assert_eq!((phaser.phase(), phaser.arrived()), (1, 0));
+        assert_eq!((phaser.phase(), phaser.arrived()), (0, 1));
         // Its leader was leaked: leaving releases it, and then ends the next phase.
         let leader = thread::spawn(move || member.leave());
 
@@ -332,7 +334,7 @@ fn an_observers_first_poll_against_a_held_release() {
 
 #[test]
 fn an_observer_that_is_dropped_against_the_end_of_its_phase() {
-    explore_bounded(3, 10, &["0 wakes", "1 wakes"], || {
+    explore(39, &["0 wakes", "1 wakes"], || {
         let (phaser, [mut member]) = observed();
         let counter = Counter::new();
         let mut observation = phaser.observe(0);
@@ -343,7 +345,50 @@ fn an_observer_that_is_dropped_against_the_end_of_its_phase() {
 
         drop(observation);
         other.join().unwrap();
-        assert_no_seat_is_lost(&phaser, &[&counter]);
+        assert_no_slot_is_lost(&phaser, &[&counter]);
         format!("{} wakes", counter.wakes())
+    });
+}
+
+#[test]
+fn a_close_against_a_registration_in_a_complete_phase() {
+    explore(43, &["woken to find it closed", "woken to lead"], || {
+        let (phaser, [a, b]) = members();
+        let counter = Counter::new();
+        let a = Waiting::arrived(a, &counter);
+        b.leave();
+        let closer = closes(&phaser);
+
+        let newcomer = phaser.register();
+        closer.join().unwrap();
+        // Open again, and closed; or complete.
+        let (a, outcome) = a.end(Poll::Pending, &counter, 2, 0);
+        assert_eq!(outcome == "woken to find it closed", newcomer.is_ok());
+        drop((a, newcomer));
+        assert_empty(&phaser, &[&counter]);
+        outcome.into()
+    });
+}
+
+#[test]
+fn a_close_against_the_drop_of_the_only_wait_in_a_complete_phase() {
+    explore(1_000, &["over"], || {
+        let (phaser, [a, b]) = members();
+        let (counter, watcher) = (Counter::new(), Counter::new());
+        let a = Waiting::arrived(a, &counter);
+        let mut observation = phaser.observe(0);
+        assert!(poll(&mut observation, &watcher).is_pending());
+        b.leave();
+        let closer = closes(&phaser);
+
+        let a = a.stop();
+        closer.join().unwrap();
+        assert!(watcher.wakes() > 0, "not woken");
+        assert_eq!(poll(&mut observation, &watcher), Poll::Ready(Ok(())));
+        assert_eq!(phaser.phase(), 1);
+        let (a, _) = Waiting::new(a).ready(0);
+        drop((a, observation));
+        assert_empty(&phaser, &[&counter]);
+        "over".into()
     });
 }

@@ -1,9 +1,9 @@
 //! Models of `Phaser`.
 
 mod close;
+mod complete;
 mod ordering;
-mod orphaned;
 mod participants;
-mod seats;
+mod slots;
 #[path = "../support/mod.rs"]
 mod support;

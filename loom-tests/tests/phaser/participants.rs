@@ -7,7 +7,7 @@ use std::{sync::Arc, task::Poll};
 
 use crate::support::{
     Counter, explore, explore_bounded,
-    phaser::{Waiting, assert_empty, assert_meets, assert_no_seat_is_lost, members},
+    phaser::{Waiting, assert_empty, assert_meets, assert_no_slot_is_lost, members},
     poll,
 };
 use atomic_barrier_over_loom::{Participant, Phaser, PhaserLeader};
@@ -103,7 +103,7 @@ fn a_departure_against_an_arrival_of_one_that_no_longer_waits() {
 #[test]
 fn a_departure_against_a_poll_with_a_fresh_waker() {
     let outcomes = ["led", "woken to lead"];
-    explore_bounded(3, 4_000, &outcomes, || {
+    explore_bounded(3, 1_900, &outcomes, || {
         let (phaser, [a, b]) = members();
         let (old, new) = (Counter::new(), Counter::new());
         let mut a = Waiting::arrived(a, &old);
@@ -114,14 +114,14 @@ fn a_departure_against_a_poll_with_a_fresh_waker() {
         let (a, outcome) = a.end(polled, &new, 1, 0);
         assert_eq!((phaser.phase(), phaser.parties()), (1, 1));
         drop(a);
-        assert_no_seat_is_lost(&phaser, &[&old, &new]);
+        assert_no_slot_is_lost(&phaser, &[&old, &new]);
         outcome.into()
     });
 }
 
 #[test]
 fn a_departure_against_a_wait_that_is_dropped_with_its_member() {
-    explore_bounded(3, 1_000, &["in 1", "in 2"], || {
+    explore_bounded(3, 100, &["in 1", "in 2"], || {
         let (phaser, [a, b]) = members();
         let counter = Counter::new();
         let a = Waiting::arrived(a, &counter);
@@ -131,14 +131,14 @@ fn a_departure_against_a_wait_that_is_dropped_with_its_member() {
         leaver.join().unwrap();
         // If its wait was to lead phase 0, dropping that released it, and its member left phase 1.
         let phase = phaser.phase();
-        assert_no_seat_is_lost(&phaser, &[&counter]);
+        assert_no_slot_is_lost(&phaser, &[&counter]);
         format!("in {phase}")
     });
 }
 
 #[test]
 fn a_departure_against_another() {
-    explore(35, &["woken to lead"], || {
+    explore(39, &["woken to lead"], || {
         let (phaser, [a, b, c]) = members();
         let counter = Counter::new();
         let a = Waiting::arrived(a, &counter);
@@ -149,14 +149,14 @@ fn a_departure_against_another() {
         let (a, outcome) = a.woken(&counter, 0);
         assert_eq!((phaser.phase(), phaser.parties()), (1, 1));
         drop(a);
-        assert_no_seat_is_lost(&phaser, &[&counter]);
+        assert_no_slot_is_lost(&phaser, &[&counter]);
         outcome.into()
     });
 }
 
 #[test]
 fn a_departure_against_that_of_a_member_that_has_arrived() {
-    explore(350, &["woken to lead"], || {
+    explore(39, &["woken to lead"], || {
         let (phaser, [a, mut b, c]) = members();
         let counter = Counter::new();
         let a = Waiting::arrived(a, &counter);
@@ -182,7 +182,7 @@ fn the_last_two_departures() {
         a.leave();
         leaver.join().unwrap();
         assert_eq!(phaser.phase(), 1);
-        assert_no_seat_is_lost(&phaser, &[]);
+        assert_no_slot_is_lost(&phaser, &[]);
         "rests".into()
     });
 }
@@ -201,7 +201,7 @@ fn left_by_the_last() -> (Phaser, [Waiting; 2], [Arc<Counter>; 2]) {
 #[test]
 fn two_that_are_woken_to_lead() {
     let outcomes = ["led, released", "released, led"];
-    explore_bounded(2, 10_000, &outcomes, || {
+    explore(11, &outcomes, || {
         let (phaser, [mut a, mut b], [a_counter, b_counter]) = left_by_the_last();
         let poller = thread::spawn({
             let counter = b_counter.clone();
@@ -223,7 +223,7 @@ fn two_that_are_woken_to_lead() {
 
 #[test]
 fn one_that_is_woken_to_lead_against_the_drop_of_the_other_wait() {
-    explore(10, &["led"], || {
+    explore(39, &["led"], || {
         let (phaser, [mut a, b], [a_counter, b_counter]) = left_by_the_last();
         let dropper = thread::spawn(move || b.stop());
 
@@ -244,7 +244,7 @@ fn one_that_is_woken_to_lead_against_the_drop_of_the_other_wait() {
 
 #[test]
 fn one_that_is_woken_to_lead_against_the_departure_of_the_other() {
-    explore_bounded(3, 400, &["led"], || {
+    explore_bounded(3, 520, &["led"], || {
         let (phaser, [mut a, b], [a_counter, b_counter]) = left_by_the_last();
         let leaver = thread::spawn(move || drop(b.stop()));
 
@@ -253,7 +253,7 @@ fn one_that_is_woken_to_lead_against_the_departure_of_the_other() {
         let (a, outcome) = a.end(polled, &a_counter, 2, 0);
         assert_eq!((phaser.phase(), phaser.parties()), (1, 1));
         drop(a);
-        assert_no_seat_is_lost(&phaser, &[&a_counter, &b_counter]);
+        assert_no_slot_is_lost(&phaser, &[&a_counter, &b_counter]);
         outcome.into()
     });
 }
@@ -273,7 +273,7 @@ fn holds(member: &mut Participant, counter: &Arc<Counter>) -> bool {
 #[test]
 fn one_that_is_woken_to_lead_against_one_that_comes_to_hold_the_release() {
     let outcomes = ["led, released", "waits, holds"];
-    explore_bounded(1, 1_000, &outcomes, || {
+    explore(11, &outcomes, || {
         let (phaser, [mut a, b], [a_counter, b_counter]) = left_by_the_last();
         let mut b = b.stop();
         let holder = thread::spawn({
@@ -300,88 +300,10 @@ fn one_that_is_woken_to_lead_against_one_that_comes_to_hold_the_release() {
     });
 }
 
-/// One that waits in a phase that is complete and another that has arrived in the next.
-fn the_last_of_a_complete_phase() -> (Phaser, [Waiting; 2], [Arc<Counter>; 2]) {
-    let (phaser, [a, b]) = members();
-    let counters = [Counter::new(), Counter::new()];
-    let a = Waiting::arrived(a, &counters[0]);
-    b.leave();
-    let newcomer = phaser.register().unwrap();
-    let newcomer = Waiting::arrived(newcomer, &counters[1]);
-    assert_eq!(
-        (phaser.phase(), phaser.parties(), phaser.arrived()),
-        (1, 2, 1)
-    );
-    (phaser, [a, newcomer], counters)
-}
-
-#[test]
-fn the_last_of_a_complete_phase_leaves_against_a_newcomers_poll_with_a_fresh_waker() {
-    let outcomes = ["led", "woken to lead"];
-    explore_bounded(3, 3_000, &outcomes, || {
-        let (phaser, [a, mut newcomer], [a_counter, counter]) = the_last_of_a_complete_phase();
-        let fresh = Counter::new();
-        let leaver = thread::spawn(move || drop(a));
-
-        let polled = newcomer.poll(&fresh);
-        leaver.join().unwrap();
-        let (newcomer, outcome) = newcomer.end(polled, &fresh, 1, 1);
-        assert_eq!((phaser.phase(), phaser.parties()), (2, 1));
-        drop(newcomer);
-        assert_no_seat_is_lost(&phaser, &[&a_counter, &counter, &fresh]);
-        outcome.into()
-    });
-}
-
-#[test]
-fn the_last_of_a_complete_phase_leaves_against_a_newcomers_drop() {
-    let outcomes = ["complete", "withdrawn"];
-    explore_bounded(4, 300, &outcomes, || {
-        let (phaser, [a, newcomer], [a_counter, counter]) = the_last_of_a_complete_phase();
-        let leaver = thread::spawn(move || drop(a));
-
-        let newcomer = newcomer.stop();
-        leaver.join().unwrap();
-        let complete = phaser.phase() == 2;
-        let (newcomer, led) = Waiting::new(newcomer).ready(1);
-        assert!(led || complete);
-        drop(newcomer);
-        assert_no_seat_is_lost(&phaser, &[&a_counter, &counter]);
-        if complete { "complete" } else { "withdrawn" }.into()
-    });
-}
-
-#[test]
-fn the_last_of_a_complete_phase_polls_against_a_newcomers_poll_with_a_fresh_waker() {
-    let outcomes = ["led, waits"];
-    explore_bounded(3, 400, &outcomes, || {
-        let (phaser, [mut a, mut newcomer], [a_counter, counter]) = the_last_of_a_complete_phase();
-        let fresh = Counter::new();
-        let poller = thread::spawn({
-            let fresh = fresh.clone();
-            move || {
-                let polled = newcomer.poll(&fresh);
-                (newcomer, polled)
-            }
-        });
-
-        let polled = a.poll(&a_counter);
-        let (newcomer, newcomer_polled) = poller.join().unwrap();
-        assert_eq!(newcomer_polled, Poll::Pending);
-        let (mut a, outcome) = a.end(polled, &a_counter, 2, 0);
-        assert_eq!((counter.wakes(), fresh.wakes()), (0, 0));
-        a.arrive().unwrap();
-        let (newcomer, _) = newcomer.woken(&fresh, 1);
-        drop((a, newcomer));
-        assert_no_seat_is_lost(&phaser, &[&a_counter, &counter, &fresh]);
-        format!("{outcome}, waits")
-    });
-}
-
 #[test]
 fn a_registration_against_the_last_arrival() {
     let outcomes = ["a member of 0", "a member of 1"];
-    explore(10, &outcomes, || {
+    explore(15, &outcomes, || {
         let (phaser, [a, b]) = members();
         let counters = [Counter::new(), Counter::new()];
         let a = Waiting::arrived(a, &counters[0]);
@@ -401,14 +323,14 @@ fn a_registration_against_the_last_arrival() {
         let (b, _) = b.end(polled, &counters[1], 1, 0);
         let (a, _) = a.woken(&counters[0], 0);
         drop((a, b, newcomer));
-        assert_no_seat_is_lost(&phaser, &[&counters[0], &counters[1]]);
+        assert_no_slot_is_lost(&phaser, &[&counters[0], &counters[1]]);
         format!("a member of {phase}")
     });
 }
 
 #[test]
 fn a_registration_against_another() {
-    explore(100, &["two seats"], || {
+    explore(120, &["two seats"], || {
         let (phaser, [a]) = members();
         let newcomer = thread::spawn({
             let phaser = phaser.clone();
@@ -419,32 +341,8 @@ fn a_registration_against_another() {
         let c = newcomer.join().unwrap();
         assert_eq!(phaser.parties(), 3);
         drop(assert_meets([a, b, c]));
-        assert_no_seat_is_lost(&phaser, &[]);
+        assert_no_slot_is_lost(&phaser, &[]);
         "two seats".into()
-    });
-}
-
-#[test]
-fn a_registration_against_a_departure_that_would_complete() {
-    let outcomes = ["a member of 0", "a member of 1"];
-    explore(200, &outcomes, || {
-        let (phaser, [a, b]) = members();
-        let counter = Counter::new();
-        let a = Waiting::arrived(a, &counter);
-        let newcomer = thread::spawn({
-            let phaser = phaser.clone();
-            move || phaser.register().unwrap()
-        });
-
-        b.leave();
-        let mut newcomer = newcomer.join().unwrap();
-        let phase = phaser.phase();
-        assert_eq!(counter.wakes() as u64, phase);
-        assert_eq!(newcomer.arrive().unwrap(), phase);
-        let (a, _) = a.woken(&counter, 0);
-        drop((a, newcomer));
-        assert_no_seat_is_lost(&phaser, &[&counter]);
-        format!("a member of {phase}")
     });
 }
 
@@ -466,7 +364,7 @@ fn lead(member: &mut Participant) -> PhaserLeader<'_> {
 
 #[test]
 fn a_held_release_against_a_newcomer_that_arrives_early() {
-    explore(150, &["counted in the next"], || {
+    explore(300, &["counted in the next"], || {
         let (phaser, a, mut b, counter) = one_waits();
         let leader = lead(&mut b);
         let early = Counter::new();
@@ -488,14 +386,14 @@ fn a_held_release_against_a_newcomer_that_arrives_early() {
         b.arrive().unwrap();
         let (newcomer, _) = newcomer.woken(&early, 1);
         drop((a, b, newcomer));
-        assert_no_seat_is_lost(&phaser, &[&counter, &early]);
+        assert_no_slot_is_lost(&phaser, &[&counter, &early]);
         "counted in the next".into()
     });
 }
 
 #[test]
 fn a_held_release_against_a_withdrawal_from_the_next_phase() {
-    explore(10, &["withdrawn"], || {
+    explore(39, &["withdrawn"], || {
         let (phaser, a, mut b, counter) = one_waits();
         let leader = lead(&mut b);
         let early = Counter::new();
@@ -511,14 +409,14 @@ fn a_held_release_against_a_withdrawal_from_the_next_phase() {
         );
         let (a, _) = a.woken(&counter, 0);
         drop(assert_meets([a, b, newcomer]));
-        assert_no_seat_is_lost(&phaser, &[&counter, &early]);
+        assert_no_slot_is_lost(&phaser, &[&counter, &early]);
         "withdrawn".into()
     });
 }
 
 #[test]
 fn a_held_release_against_a_newcomer_that_leaves() {
-    explore_bounded(3, 300, &["gone"], || {
+    explore_bounded(3, 520, &["gone"], || {
         let (phaser, a, mut b, counter) = one_waits();
         let leader = lead(&mut b);
         let early = Counter::new();
@@ -533,14 +431,14 @@ fn a_held_release_against_a_newcomer_that_leaves() {
         );
         let (a, _) = a.woken(&counter, 0);
         drop(assert_meets([a, b]));
-        assert_no_seat_is_lost(&phaser, &[&counter, &early]);
+        assert_no_slot_is_lost(&phaser, &[&counter, &early]);
         "gone".into()
     });
 }
 
 #[test]
 fn a_held_release_against_a_departure() {
-    explore_bounded(3, 400, &["gone"], || {
+    explore_bounded(3, 680, &["gone"], || {
         let (phaser, [a, b, mut c]) = members();
         let counters = [Counter::new(), Counter::new()];
         let a = Waiting::arrived(a, &counters[0]);
@@ -557,14 +455,14 @@ fn a_held_release_against_a_departure() {
         let (a, outcome) = a.woken(&counters[0], 0);
         assert_eq!(outcome, "woken");
         drop(assert_meets([a, c]));
-        assert_no_seat_is_lost(&phaser, &[&counters[0], &counters[1]]);
+        assert_no_slot_is_lost(&phaser, &[&counters[0], &counters[1]]);
         "gone".into()
     });
 }
 
 #[test]
 fn a_held_release_against_a_wait_that_is_dropped() {
-    explore(10, &["kept"], || {
+    explore(33, &["kept"], || {
         let (phaser, a, mut b, counter) = one_waits();
         let leader = lead(&mut b);
         let dropper = thread::spawn(move || a.stop());
@@ -582,7 +480,7 @@ fn a_held_release_against_a_wait_that_is_dropped() {
 #[test]
 fn a_held_release_against_a_poll_with_a_fresh_waker() {
     let outcomes = ["released", "woken"];
-    explore_bounded(1, 1_000, &outcomes, || {
+    explore_bounded(3, 670, &outcomes, || {
         let (phaser, mut a, mut b, old) = one_waits();
         let leader = lead(&mut b);
         let new = Counter::new();
@@ -598,7 +496,7 @@ fn a_held_release_against_a_poll_with_a_fresh_waker() {
         let (a, polled) = poller.join().unwrap();
         let (a, outcome) = a.end(polled, &new, 1, 0);
         drop((a, b));
-        assert_no_seat_is_lost(&phaser, &[&old, &new]);
+        assert_no_slot_is_lost(&phaser, &[&old, &new]);
         outcome.into()
     });
 }
@@ -606,7 +504,7 @@ fn a_held_release_against_a_poll_with_a_fresh_waker() {
 #[test]
 fn a_leader_against_a_wait_that_is_dropped() {
     let outcomes = ["led", "withdrawn"];
-    explore(10, &outcomes, || {
+    explore(32, &outcomes, || {
         let (phaser, a, b, counter) = one_waits();
         let dropper = thread::spawn(move || a.stop());
 
@@ -653,7 +551,7 @@ fn two_members_one_poll_each() {
 
 #[test]
 fn two_members_block_on() {
-    explore_bounded(1, 8_000, &["one leader"], || {
+    explore_bounded(3, 240, &["one leader"], || {
         let (phaser, [mut a, mut b]) = members();
         let other = thread::spawn(move || {
             let result = loom::future::block_on(b.wait()).unwrap();
@@ -670,26 +568,8 @@ fn two_members_block_on() {
 }
 
 #[test]
-fn a_thread_that_waits_against_a_departure() {
-    explore_bounded(3, 100, &["led", "released"], || {
-        let (phaser, [mut a, b]) = members();
-        let leaver = thread::spawn(move || b.leave());
-
-        let result = a.wait_blocking().unwrap();
-        leaver.join().unwrap();
-        assert_eq!((phaser.phase(), phaser.parties()), (1, 1));
-        if result.is_leader() {
-            "led"
-        } else {
-            "released"
-        }
-        .into()
-    });
-}
-
-#[test]
 fn two_threads_block() {
-    explore_bounded(1, 1_000, &["one leader"], || {
+    explore(2_200, &["one leader"], || {
         let (phaser, [mut a, mut b]) = members();
         let other = thread::spawn(move || {
             let result = b.wait_blocking().unwrap();
@@ -708,7 +588,7 @@ fn two_threads_block() {
 #[test]
 fn three_members_two_phases_and_one_leaves() {
     let outcomes = ["in 0", "in 1"];
-    explore_bounded(3, 1_000, &outcomes, || {
+    explore_bounded(3, 3_300, &outcomes, || {
         let (phaser, [a, b, mut c]) = members();
         let counter = Counter::new();
         let twice = thread::spawn(move || {

@@ -159,7 +159,7 @@ pub(crate) fn assert_empty(phaser: &Phaser, counters: &[&Arc<Counter>]) {
 /// The seats are known by the order in which they are woken: four members have them all, or
 /// one of them has grown the segments.
 #[track_caller]
-pub(crate) fn assert_no_seat_is_lost(phaser: &Phaser, counters: &[&Arc<Counter>]) {
+pub(crate) fn assert_no_slot_is_lost(phaser: &Phaser, counters: &[&Arc<Counter>]) {
     assert_empty(phaser, counters);
     if phaser.is_closed() {
         return;
@@ -183,7 +183,7 @@ pub(crate) fn assert_no_seat_is_lost(phaser: &Phaser, counters: &[&Arc<Counter>]
         member.arrive().unwrap();
     }
     let order = order.lock().unwrap();
-    assert_eq!(*order, ["newcomer", "second"], "a seat is lost");
+    assert_eq!(*order, ["newcomer", "second"], "a slot is lost");
     for wait in &mut waits {
         assert!(wait.poll(&Counter::new()).is_ready());
     }

@@ -1,0 +1,740 @@
+//! [`Participant`]: what a member does in its phases, and the futures of its waits.
+
+use core::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
+
+use super::{
+    CallOnDrop, Closed, Phaser, PhaserWaitResult,
+    state::{Lead, Stage, Stopped},
+};
+use crate::wake::wake_all;
+
+/// A member of a [`Phaser`], from [`Phaser::register`] until it is dropped.
+///
+/// Each phase needs one arrival of each member. Dropping the participant is to [`leave`](Self::leave):
+/// whatever the present phase still needed from it is no longer needed. So a task that owns its
+/// participant cannot hang the others by ending, whether it returns, is aborted or panics, and
+/// wherever it was.
+///
+/// # Examples
+///
+/// ```
+/// use atomic_barrier::Phaser;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn core::error::Error>> {
+/// let phaser = Phaser::new();
+/// let mut mine = phaser.register()?;
+/// let mut other = phaser.register()?;
+/// let task = tokio::spawn(async move {
+///     let _ = other.wait().await;
+///     panic!("in phase 1");
+/// });
+/// assert_eq!(mine.wait().await?.phase(), 0);
+/// // The other never arrives in phase 1, but it has left.
+/// assert_eq!(mine.wait().await?.phase(), 1);
+/// # assert!(task.await.unwrap_err().is_panic());
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "dropping a participant is to leave"]
+pub struct Participant {
+    phaser: Phaser,
+    slot: usize,
+    phase: u64,
+    state: WaitState,
+}
+
+/// How far a participant has come in its phase.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum WaitState {
+    /// It owes its arrival.
+    Due,
+    /// It has arrived, and does not know that the phase is over.
+    Arrived,
+    /// The same, and it waits: the word counts that, unless the phase is held or over.
+    Waits,
+    /// It has led the phase, which is over, but has not said so yet.
+    Led,
+    /// It leads the phase and holds its release.
+    Holds,
+}
+
+impl Participant {
+    pub(super) fn new(phaser: Phaser, slot: usize, phase: u64) -> Self {
+        Self {
+            phaser,
+            slot,
+            phase,
+            state: WaitState::Due,
+        }
+    }
+
+    /// The phaser that this participates in.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn core::error::Error>> {
+    /// let member = atomic_barrier::Phaser::new().register()?;
+    /// let another = member.phaser().register()?;
+    /// assert_eq!(another.phaser().parties(), 2);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn phaser(&self) -> &Phaser {
+        &self.phaser
+    }
+
+    /// The number of the phase whose end its next [`wait`](Self::wait) brings.
+    ///
+    /// This is the phase that it owes an arrival or has arrived in. It is one more than [`Phaser::phase`]
+    /// while another leader holds the release of the phase before, and one less if the phase is over and
+    /// no wait has brought its end.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn core::error::Error>> {
+    /// let phaser = atomic_barrier::Phaser::new();
+    /// let mut participant = phaser.register()?;
+    /// assert_eq!(participant.arrive()?, 0);
+    /// // It has not waited for the end of phase 0.
+    /// assert_eq!((participant.phase(), phaser.phase()), (0, 1));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn phase(&self) -> u64 {
+        self.phase + u64::from(self.state == WaitState::Holds)
+    }
+
+    /// Arrives, unless [`arrive`](Self::arrive) has done that, and waits until all members have
+    /// arrived or left.
+    ///
+    /// Nothing happens before the future is first polled. The last to arrive is ready at once, with a
+    /// result that says [`is_leader`](PhaserWaitResult::is_leader). If a phase is completed by a participant
+    /// that leaves, those that wait are woken, and the first to be polled leads it; the others are woken
+    /// once more at its end.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn core::error::Error>> {
+    /// let phaser = atomic_barrier::Phaser::new();
+    /// let (mut a, mut b) = (phaser.register()?, phaser.register()?);
+    /// let (a, b) = tokio::join!(a.wait(), b.wait());
+    /// assert!(!a?.is_leader() && b?.is_leader());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`] if the phaser was closed before the phase was complete.
+    ///
+    /// # Cancel safety
+    ///
+    /// This method is cancel safe. A wait that made the arrival and is dropped before the phase is
+    /// complete takes it back; the member still owes it. If the phase was complete by then, the next
+    /// `wait` brings the result of that phase, so none is ever missed and none is seen twice. A wait that is
+    /// leaked by [`mem::forget`](core::mem::forget) goes on until its participant's next call; if nobody
+    /// else waits, a phase that a departure completes is not over before that. A time-out can be tried again:
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tokio::time::timeout;
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn core::error::Error>> {
+    /// # let phaser = atomic_barrier::Phaser::new();
+    /// # let (mut mine, mut other) = (phaser.register()?, phaser.register()?);
+    /// # tokio::spawn(async move {
+    /// #     tokio::time::sleep(Duration::from_secs(1)).await;
+    /// #     let _ = other.wait().await;
+    /// # });
+    /// let result = loop {
+    ///     if let Ok(result) = timeout(Duration::from_millis(300), mine.wait()).await {
+    ///         break result?;
+    ///     }
+    /// };
+    /// assert_eq!(result.phase(), 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// Polling the future again after it was ready panics. A panic out of `Waker::clone` leaves through
+    /// the poll that cloned, before it arrives. A panic out of `Waker::wake_by_ref` leaves through the
+    /// call that made it, the leader's or that of a member that helps it, once that has nobody left to wake.
+    pub fn wait(&mut self) -> PhaserWait<'_> {
+        PhaserWait(Waiting::new(self))
+    }
+
+    /// Waits like [`wait`](Self::wait), but if this member leads the phase, the others stay blocked
+    /// until the [`PhaserLeader`] is released or dropped.
+    ///
+    /// The others get `None`. A participant that registers meanwhile belongs to the next phase. A phase whose
+    /// last arrival is made by [`arrive`](Self::arrive) or a plain `wait` is led by that, and has no
+    /// `PhaserLeader`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn core::error::Error>> {
+    /// # let phaser = atomic_barrier::Phaser::new();
+    /// # let mut member = phaser.register()?;
+    /// if let Some(leader) = member.wait_leader().await? {
+    ///     // Act for all, while all are here.
+    ///     leader.release();
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors, cancel safety and panics
+    ///
+    /// As for [`wait`](Self::wait). Once the phase is complete nobody can withdraw from it, and a leader
+    /// that is leaked by [`mem::forget`](core::mem::forget) releases with its member's next call.
+    pub fn wait_leader(&mut self) -> PhaserWaitLeader<'_> {
+        PhaserWaitLeader(Waiting::new(self))
+    }
+
+    /// Arrives now and for good, and returns the phase in which that counts.
+    ///
+    /// A [`wait`](Self::wait) that follows observes this phase, even if it is over by then. Once more
+    /// in the same phase, this does nothing, but leads a phase that a departure has completed; after the
+    /// phase has ended it arrives in the next, and the end of the former is not observed any more. If it is
+    /// refused, nothing is forgotten.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn core::error::Error>> {
+    /// let phaser = atomic_barrier::Phaser::new();
+    /// let (mut a, mut b) = (phaser.register()?, phaser.register()?);
+    /// assert_eq!(a.arrive()?, 0);
+    /// assert_eq!(a.arrive()?, 0);
+    /// assert_eq!(b.arrive()?, 0);
+    /// assert_eq!(phaser.phase(), 1);
+    /// assert_eq!(a.wait().await?.phase(), 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`] if the phaser was closed before this.
+    ///
+    /// # Panics
+    ///
+    /// A panic out of `Waker::wake_by_ref` of one of the others leaves through this call if it completes
+    /// the phase, once it has nobody left to wake.
+    pub fn arrive(&mut self) -> Result<u64, Closed> {
+        self.settle();
+        match self.state {
+            WaitState::Arrived | WaitState::Waits => {
+                match self.poll_arrived(None, Lead::Release)? {
+                    Poll::Ready(false) => return self.arrive_in_next(),
+                    Poll::Ready(true) => {}
+                    Poll::Pending => _ = self.stop(false, false),
+                }
+            }
+            WaitState::Led => return self.arrive_in_next(),
+            WaitState::Due | WaitState::Holds => {
+                _ = self.arrive_with(false, None, Lead::Release)?
+            }
+        }
+        Ok(self.phase)
+    }
+
+    /// Leaves the phaser, as dropping does.
+    ///
+    /// If only this member was missing in the present phase, that is complete. A phaser that nobody is a
+    /// member of rests, and can be used again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn core::error::Error>> {
+    /// let phaser = atomic_barrier::Phaser::new();
+    /// let (mut a, b) = (phaser.register()?, phaser.register()?);
+    /// a.arrive()?;
+    /// b.leave();
+    /// assert_eq!((phaser.phase(), phaser.parties()), (1, 1));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// A panic out of `Waker::wake_by_ref` of one of the others leaves through this call if it completes
+    /// the phase, once it has nobody left to wake.
+    pub fn leave(self) {}
+
+    /// Ends what was left undone: a leader that was leaked.
+    #[inline]
+    fn settle(&mut self) {
+        if self.state == WaitState::Holds {
+            self.release();
+        }
+    }
+
+    /// Releases the phase that this participant leads.
+    #[cold]
+    fn release(&mut self) {
+        self.next_phase();
+        let shared = &self.phaser.shared;
+        shared.state.release();
+        shared.released(self.phase - 1);
+    }
+
+    fn next_phase(&mut self) {
+        self.phase += 1;
+        self.state = WaitState::Due;
+    }
+
+    /// Arrives in the phase after its own, which is over. A refusal forgets nothing.
+    fn arrive_in_next(&mut self) -> Result<u64, Closed> {
+        let before = (self.phase, self.state);
+        self.next_phase();
+        if let Err(closed) = self.arrive_with(false, None, Lead::Release) {
+            (self.phase, self.state) = before;
+            return Err(closed);
+        }
+        Ok(self.phase)
+    }
+
+    /// Arrives in its phase, which it owes, and perhaps waits. Returns whether it leads.
+    ///
+    /// A thread that waits may do so without a waker until it sleeps.
+    #[inline]
+    fn arrive_with(
+        &mut self,
+        waits: bool,
+        waker: Option<&Waker>,
+        lead: Lead,
+    ) -> Result<bool, Closed> {
+        let shared = &self.phaser.shared;
+        let (slot, phase) = (&mut self.slot, self.phase);
+        let (mut is_registered, mut replaced) = (false, None);
+        let arrived = shared.state.arrive(waits, lead, || {
+            if let (Some(waker), false) = (waker, is_registered) {
+                replaced = shared.slots.register(slot, phase, waker);
+                is_registered = true;
+            }
+        });
+        if is_registered && arrived != Ok(false) {
+            shared.slots.slot(self.slot).deregister();
+        }
+        match arrived {
+            Ok(false) if waits => self.state = WaitState::Waits,
+            Ok(false) => self.state = WaitState::Arrived,
+            Ok(true) => self.completed(lead, replaced),
+            Err(Closed) => {}
+        }
+        arrived
+    }
+
+    /// Leads the phase, which this participant has completed or found complete.
+    fn completed(&mut self, lead: Lead, replaced: Option<Waker>) {
+        // Before any waker runs or is dropped: a panic in one does not undo the phase.
+        match lead {
+            Lead::Hold => self.state = WaitState::Holds,
+            Lead::Release => {
+                self.state = WaitState::Led;
+                let shared = &self.phaser.shared;
+                drop_after(replaced, || shared.released(self.phase));
+            }
+        }
+    }
+
+    /// Waits for the end of its phase. Ready with whether it leads.
+    #[inline]
+    fn poll(&mut self, waker: &Waker, lead: Lead) -> Poll<Result<bool, Closed>> {
+        match self.state {
+            WaitState::Due => match self.arrive_with(true, Some(waker), lead) {
+                Ok(false) => Poll::Pending,
+                ready => Poll::Ready(ready),
+            },
+            WaitState::Arrived | WaitState::Waits => self.poll_arrived(Some(waker), lead),
+            WaitState::Led | WaitState::Holds => Poll::Ready(Ok(true)),
+        }
+    }
+
+    /// The same, for one that has arrived. Without a waker it does not begin to wait.
+    #[inline]
+    fn poll_arrived(&mut self, waker: Option<&Waker>, lead: Lead) -> Poll<Result<bool, Closed>> {
+        if self.phaser.shared.state.load().is_over(self.phase) {
+            return Poll::Ready(Ok(false));
+        }
+        self.poll_unreleased(waker, lead)
+    }
+
+    #[cold]
+    fn poll_unreleased(&mut self, waker: Option<&Waker>, lead: Lead) -> Poll<Result<bool, Closed>> {
+        let shared = &self.phaser.shared;
+        let (slot, phase) = (&mut self.slot, self.phase);
+        let is_counted = self.state == WaitState::Waits || waker.is_none();
+        // A waker that is registered from before was published then.
+        let was_registered =
+            waker.is_none_or(|waker| shared.slots.is_registered(*slot, phase, waker));
+        let (mut is_registered, mut replaced) = (was_registered, None);
+        let polled = shared
+            .state
+            .wait(phase, is_counted, was_registered, lead, || {
+                if let (Some(waker), false) = (waker, is_registered) {
+                    replaced = shared.slots.register(slot, phase, waker);
+                    is_registered = true;
+                }
+            });
+        match polled {
+            Poll::Pending if waker.is_some() => self.state = WaitState::Waits,
+            Poll::Ready(Ok(true)) => {
+                shared.slots.slot(self.slot).deregister();
+                self.completed(lead, replaced);
+            }
+            Poll::Ready(Err(Closed)) => shared.slots.slot(self.slot).deregister(),
+            Poll::Pending | Poll::Ready(Ok(false)) => {}
+        }
+        polled
+    }
+
+    /// Stops to wait, which may end a complete phase if it `may_end` that. Withdraws its arrival if the
+    /// wait `made_arrival` and the phase is not complete. Returns false if it is too late for either.
+    fn stop(&mut self, made_arrival: bool, may_end: bool) -> bool {
+        if self.state != WaitState::Waits {
+            return false;
+        }
+        let shared = &self.phaser.shared;
+        let stopped = shared.state.stop(self.phase, made_arrival, may_end);
+        shared.slots.slot(self.slot).deregister();
+        self.state = match stopped {
+            Stopped::Withdrawn => WaitState::Due,
+            Stopped::Counts | Stopped::Ended => WaitState::Arrived,
+            Stopped::Not => return false,
+        };
+        if stopped == Stopped::Ended {
+            shared.ended(self.phase);
+        }
+        true
+    }
+
+    /// Does what is left to do for a wait that was polled and is dropped before it was ready.
+    #[cold]
+    fn abandon(&mut self, made_arrival: bool) {
+        if self.state == WaitState::Holds {
+            // A panic has kept the leader from being returned.
+            self.state = WaitState::Led;
+            let shared = &self.phaser.shared;
+            shared.state.release();
+            shared.released(self.phase);
+        } else {
+            self.stop(made_arrival, true);
+        }
+    }
+
+    /// Takes it out of the phaser.
+    fn depart(&mut self) {
+        if self.state == WaitState::Led {
+            self.next_phase();
+        }
+        let waits = self.state == WaitState::Waits;
+        let has_arrived = waits || self.state == WaitState::Arrived;
+        let shared = &self.phaser.shared;
+        let departure = shared.state.leave(self.phase, has_arrived, waits);
+        let waker = shared.slots.vacate(self.slot);
+        drop_after(waker, || shared.departed(departure));
+    }
+}
+
+/// Drops `waker`, which may panic, once `others` have been woken, which may panic too.
+fn drop_after(mut waker: Option<Waker>, others: impl FnOnce()) {
+    let _waker = CallOnDrop(|| wake_all(waker.take().into_iter(), drop));
+    others();
+}
+
+impl Drop for Participant {
+    fn drop(&mut self) {
+        #[cfg(feature = "std")]
+        if self.phaser.shared.closes_on_panic() && std::thread::panicking() {
+            self.phaser.close();
+        }
+        // Whatever wakers do, it leaves.
+        struct Departing<'a>(&'a mut Participant);
+
+        impl Drop for Departing<'_> {
+            fn drop(&mut self) {
+                self.0.depart();
+            }
+        }
+
+        Departing(self).0.settle();
+    }
+}
+
+impl fmt::Debug for Participant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Participant")
+            .field("phase", &self.phase)
+            .field("state", &self.state)
+            .field("phaser", &self.phaser)
+            .finish()
+    }
+}
+
+/// A participant's wait, whatever it brings.
+#[derive(Debug)]
+pub(super) struct Waiting<'a> {
+    /// Nobody, once it was ready.
+    participant: Option<&'a mut Participant>,
+    /// Whether dropping it withdraws the arrival.
+    made_arrival: bool,
+    is_polled: bool,
+}
+
+impl<'a> Waiting<'a> {
+    pub(super) fn new(participant: &'a mut Participant) -> Self {
+        Self {
+            participant: Some(participant),
+            made_arrival: false,
+            is_polled: false,
+        }
+    }
+
+    /// The participant, before anything else is done for this wait.
+    #[inline]
+    fn begin(&mut self) -> &mut Participant {
+        let Some(participant) = &mut self.participant else {
+            panic!("a phaser's future was polled again after it was ready");
+        };
+        if !self.is_polled {
+            self.is_polled = true;
+            participant.settle();
+        }
+        self.made_arrival |= participant.state == WaitState::Due;
+        participant
+    }
+
+    /// Ready with the participant, and whether it leads the phase.
+    #[inline]
+    fn poll(
+        &mut self,
+        waker: &Waker,
+        lead: Lead,
+    ) -> Poll<Result<(&'a mut Participant, bool), Closed>> {
+        let Poll::Ready(ready) = self.begin().poll(waker, lead) else {
+            return Poll::Pending;
+        };
+        let participant = self.participant.take().expect("seen above");
+        Poll::Ready(ready.map(|leads| (participant, leads)))
+    }
+
+    #[inline]
+    pub(super) fn poll_result(&mut self, waker: &Waker) -> Poll<Result<PhaserWaitResult, Closed>> {
+        let ready = self.poll(waker, Lead::Release);
+        ready.map_ok(|(participant, leader)| participant.result(leader))
+    }
+
+    /// Arrives and waits without a waker, if it has not arrived.
+    #[cfg(feature = "std")]
+    pub(super) fn arrive(&mut self) -> Result<(), Closed> {
+        let participant = self.begin();
+        if participant.state == WaitState::Due {
+            participant.arrive_with(true, None, Lead::Release)?;
+        }
+        Ok(())
+    }
+
+    /// Whether it has arrived and nothing but the release is missing.
+    #[cfg(feature = "std")]
+    pub(super) fn is_held_up(&self) -> bool {
+        let Some(participant) = &self.participant else {
+            return false;
+        };
+        let word = participant.phaser.shared.state.load();
+        matches!(participant.state, WaitState::Arrived | WaitState::Waits)
+            && match word.stage_of(participant.phase) {
+                Stage::Open => !word.is_closed(),
+                Stage::Held => true,
+                Stage::Complete | Stage::Released => false,
+            }
+    }
+
+    /// Stops to wait, unless the phase is complete, and withdraws the arrival if it made it.
+    #[cfg(feature = "std")]
+    pub(super) fn give_up(&mut self) -> bool {
+        let made_arrival = self.made_arrival;
+        let participant = self.participant.as_mut();
+        participant.is_some_and(|participant| participant.stop(made_arrival, false))
+    }
+}
+
+impl Drop for Waiting<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if let (Some(participant), true) = (&mut self.participant, self.is_polled) {
+            participant.abandon(self.made_arrival);
+        }
+    }
+}
+
+/// The future of [`Participant::wait`]. Dropping it takes its arrival back, unless the phase is
+/// complete.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn core::error::Error>> {
+/// use atomic_barrier::{Phaser, PhaserWait};
+///
+/// let mut member = Phaser::new().register()?;
+/// let wait: PhaserWait<'_> = member.wait();
+/// assert!(wait.await?.is_leader());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+#[must_use = "a wait arrives when it is first polled, and is taken back when it is dropped"]
+pub struct PhaserWait<'a>(Waiting<'a>);
+
+impl Future for PhaserWait<'_> {
+    type Output = Result<PhaserWaitResult, Closed>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.poll_result(cx.waker())
+    }
+}
+
+impl Participant {
+    /// What the end of its phase brings; the next is due.
+    #[inline]
+    fn result(&mut self, leader: bool) -> PhaserWaitResult {
+        let phase = self.phase;
+        self.next_phase();
+        PhaserWaitResult { phase, leader }
+    }
+}
+
+/// The future of [`Participant::wait_leader`]. Dropping it takes its arrival back, unless the phase is
+/// complete.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn core::error::Error>> {
+/// use atomic_barrier::{Phaser, PhaserWaitLeader};
+///
+/// let mut member = Phaser::new().register()?;
+/// let wait: PhaserWaitLeader<'_> = member.wait_leader();
+/// assert!(wait.await?.is_some());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+#[must_use = "a wait arrives when it is first polled, and is taken back when it is dropped"]
+pub struct PhaserWaitLeader<'a>(Waiting<'a>);
+
+impl<'a> Future for PhaserWaitLeader<'a> {
+    type Output = Result<Option<PhaserLeader<'a>>, Closed>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let ready = self.0.poll(cx.waker(), Lead::Hold);
+        ready.map_ok(|(participant, leads)| {
+            if leads && participant.state == WaitState::Holds {
+                Some(PhaserLeader { participant })
+            } else {
+                // Also if it has led by `arrive`, which released the others.
+                participant.next_phase();
+                None
+            }
+        })
+    }
+}
+
+/// The right to act while all other members of a phase are blocked, from
+/// [`Participant::wait_leader`]. Dropping it releases them.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn core::error::Error>> {
+/// use atomic_barrier::{Phaser, PhaserLeader};
+///
+/// let phaser = Phaser::new();
+/// let (mut a, mut b) = (phaser.register()?, phaser.register()?);
+/// a.arrive()?;
+/// let leader: PhaserLeader<'_> = b.wait_leader().await?.expect("the last to arrive");
+/// // All have come: the phase is complete, and `a` waits on.
+/// assert_eq!((phaser.phase(), phaser.arrived()), (0, 2));
+/// drop(leader);
+/// assert_eq!(a.wait().await?.phase(), 0);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+#[must_use = "dropping the leader releases the others"]
+pub struct PhaserLeader<'a> {
+    participant: &'a mut Participant,
+}
+
+impl PhaserLeader<'_> {
+    /// The number, from 0, of the phase that this member leads.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn core::error::Error>> {
+    /// # let mut member = atomic_barrier::Phaser::new().register()?;
+    /// if let Some(leader) = member.wait_leader().await? {
+    ///     assert_eq!(leader.phase(), 0);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn phase(&self) -> u64 {
+        self.participant.phase
+    }
+
+    /// Releases the others, as dropping does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn core::error::Error>> {
+    /// # let mut member = atomic_barrier::Phaser::new().register()?;
+    /// if let Some(leader) = member.wait_leader().await? {
+    ///     leader.release();
+    /// }
+    /// assert_eq!(member.phaser().phase(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// A panic out of one of their wakers leaves through this call, once it has nobody left to wake.
+    pub fn release(self) {}
+}
+
+impl Drop for PhaserLeader<'_> {
+    fn drop(&mut self) {
+        self.participant.release();
+    }
+}
