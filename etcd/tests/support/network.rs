@@ -10,24 +10,24 @@ use std::{
 use nix::sched::{CloneFlags, setns};
 
 /// The first host's address. It is its loopback interface's, and can be reached over the cable.
-pub const FIRST: &str = "10.77.0.1";
+pub(crate) const FIRST: &str = "10.77.0.1";
 
 /// The namespaces, which are removed in the end, and with them the cable.
-pub struct TwoHosts {
+pub(crate) struct TwoHosts {
     first: String,
     second: String,
 }
 
 impl TwoHosts {
     /// None where the machine does not allow it; then it says so past the capture of tests' output.
-    pub fn new() -> Option<TwoHosts> {
-        let name = |which| format!("cluster-{}-{which}", process::id());
+    pub(crate) fn new() -> Option<TwoHosts> {
+        let name = |which| format!("barrier-{}-{which}", process::id());
         let hosts = TwoHosts {
             first: name(1),
             second: name(2),
         };
         if let Err(error) = hosts.build() {
-            let line = format!("\nNOT TESTED, a process that is cut off: {error}\n");
+            let line = format!("\nSKIPPED, a process that is cut off: {error}\n");
             io::stderr().write_all(line.as_bytes()).unwrap();
             return None;
         }
@@ -54,7 +54,7 @@ impl TwoHosts {
     }
 
     /// Runs a test as if on the first host. What it starts runs there too.
-    pub fn on_first_host(&self, test: impl AsyncFnOnce(&TwoHosts) + Send) {
+    pub(crate) fn on_first_host(&self, test: impl AsyncFnOnce(&TwoHosts) + Send) {
         let host = File::open(format!("/run/netns/{}", self.first)).unwrap();
         thread::scope(|scope| {
             scope.spawn(|| {
@@ -68,15 +68,15 @@ impl TwoHosts {
         });
     }
 
-    pub fn second(&self) -> &str {
+    pub(crate) fn second(&self) -> &str {
         &self.second
     }
 
-    pub fn cut(&self) {
+    pub(crate) fn cut(&self) {
         ip(&format!("-n {} link set cable down", self.first)).unwrap();
     }
 
-    pub fn mend(&self) {
+    pub(crate) fn mend(&self) {
         ip(&format!("-n {} link set cable up", self.first)).unwrap();
     }
 }

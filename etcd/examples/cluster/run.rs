@@ -1,29 +1,33 @@
 //! A whole cluster on this machine: starts its processes, may kill one, and checks the records.
 
 use std::{
-    collections::BTreeSet,
     env,
     ffi::OsString,
     path::Path,
     process::{self, Stdio},
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
-use cluster::{
-    history,
-    process::{Summary, Work},
-    rendezvous::State,
-    settings::Terms,
-};
 use tokio::{
     process::{Child, Command},
     task::JoinSet,
 };
 
+use crate::{
+    etcd::Etcd,
+    history::{self, History},
+    process::Work,
+    settings::{Loss, Terms},
+};
+
 #[derive(Args)]
-pub struct Options {
+pub(crate) struct Options {
+    /// Where etcd listens; without this three members are started, and stopped in the end
+    #[arg(long = "endpoint", value_delimiter = ',', value_name = "URL")]
+    endpoints: Vec<String>,
+
     #[command(flatten)]
     terms: Terms,
 
@@ -35,8 +39,9 @@ pub struct Options {
     kill_at: Option<u64>,
 }
 
-pub async fn run(options: Options) -> Result<()> {
+pub(crate) async fn run(options: Options) -> Result<()> {
     let Options {
+        mut endpoints,
         terms,
         work,
         kill_at,
@@ -46,6 +51,10 @@ pub async fn run(options: Options) -> Result<()> {
         "--kill-at must come before the end, at {} generations",
         work.generations
     );
+    let mut own = None;
+    if endpoints.is_empty() {
+        endpoints = own.insert(Etcd::start(3).await?).endpoints();
+    }
     let records = tempfile::tempdir().context("no folder for the records")?;
     let barrier = fresh_name();
     let start = Instant::now();
@@ -54,7 +63,7 @@ pub async fn run(options: Options) -> Result<()> {
         let name = format!("p{process}");
         let mut more: Vec<OsString> = vec!["--records".into()];
         more.push(records.path().join(&name).into());
-        children.push(spawn(&barrier, &name, &terms, &work, more)?);
+        children.push(spawn(&barrier, &name, &endpoints, &terms, &work, more)?);
     }
 
     if let Some(at) = kill_at {
@@ -62,7 +71,7 @@ pub async fn run(options: Options) -> Result<()> {
         let name = format!("p{}", terms.processes - 1);
         tokio::select! {
             _ = victim.wait() => {}
-            reached = history::follow(&terms.endpoint, &barrier, |state| state.generation >= at) => {
+            reached = history::until_complete(&endpoints, &barrier, at) => {
                 reached?;
                 victim.kill().await?;
                 println!("{at} generations are complete: {name} is killed");
@@ -80,7 +89,9 @@ pub async fn run(options: Options) -> Result<()> {
     }
 
     let seconds = start.elapsed().as_secs_f64();
-    let history = history::read(&terms.endpoint, &barrier).await?;
+    let read = history::read(&endpoints, &barrier, 1).await;
+    let events = read.with_context(|| format!("no history from {}", endpoints.join(", ")))?;
+    let history = history::replay(&events, terms.on_loss == Loss::Fail)?;
     report(&history, records.path(), work.tasks)?;
     println!("{seconds:.1} s in all");
     ensure!(
@@ -92,25 +103,19 @@ pub async fn run(options: Options) -> Result<()> {
     Ok(())
 }
 
-fn report(history: &[State], records: &Path, tasks: u32) -> Result<()> {
+fn report(history: &History, records: &Path, tasks: u32) -> Result<()> {
     let tally = history::check(history, records, tasks).context("work was lost, or done twice")?;
-    let complete: Vec<_> = history
-        .iter()
-        .filter(|state| state.lost.is_none())
-        .collect();
-    for same in complete.chunk_by(|a, b| a.counted == b.counted) {
-        let names: BTreeSet<_> = same[0].counted.keys().map(String::as_str).collect();
-        println!(
-            "generations {} to {}: {}",
-            same[0].generation - 1,
-            same[same.len() - 1].generation - 1,
-            Vec::from_iter(names).join(" ")
-        );
+    let mut first = 0;
+    for same in history.counted.chunk_by(|a, b| a == b) {
+        let names: Vec<_> = same[0].keys().map(String::as_str).collect();
+        let last = first + same.len() - 1;
+        println!("generations {first} to {last}: {}", names.join(" "));
+        first = last + 1;
     }
     println!(
         "{} generations, each completed once; {} times a process was counted, each time with its \
          work done once by each of {tasks} tasks; {} times work was done and not counted",
-        complete.len(),
+        history.counted.len(),
         tally.counted,
         tally.uncounted
     );
@@ -118,9 +123,10 @@ fn report(history: &[State], records: &Path, tasks: u32) -> Result<()> {
 }
 
 /// Starts this program as one process of the cluster.
-pub fn spawn(
+pub(crate) fn spawn(
     barrier: &str,
     name: &str,
+    endpoints: &[String],
     terms: &Terms,
     work: &Work,
     more: impl IntoIterator<Item = OsString>,
@@ -129,7 +135,7 @@ pub fn spawn(
     Command::new(env::current_exe()?)
         .arg("process")
         .args(["--barrier", barrier, "--process", name])
-        .args(["--endpoint", &terms.endpoint])
+        .args(["--endpoint", &endpoints.join(",")])
         .args(["--processes", &terms.processes.to_string()])
         .args(["--on-loss", on_loss.get_name()])
         .args(["--ttl", &terms.ttl.to_string()])
@@ -144,14 +150,16 @@ pub fn spawn(
 }
 
 /// Of a barrier that never was before.
-pub fn fresh_name() -> String {
+pub(crate) fn fresh_name() -> String {
     let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
     format!("cluster-{}-{}", process::id(), now.as_nanos())
 }
 
-/// What a process that has come to its end has printed.
-pub async fn summary(child: Child) -> Result<Summary> {
+/// How long a process that has come to its end has taken.
+pub(crate) async fn time_of(child: Child) -> Result<Duration> {
     let end = child.wait_with_output().await?;
     ensure!(end.status.success(), "a process stopped with an error");
-    Ok(serde_json::from_slice(&end.stdout)?)
+    let text = String::from_utf8_lossy(&end.stdout);
+    let seconds = text.trim().strip_suffix(" seconds").context("no time")?;
+    Ok(Duration::from_secs_f64(seconds.parse()?))
 }
