@@ -367,6 +367,11 @@ fn main() -> Result<()> {
         }
     }
     polled.iter().for_each(judge_polled);
+    if let Some(same_waker) = others.first().filter(|_| asked(Table::Again)) {
+        let largest = same_waker.largest();
+        let what = "Polled again, same waker: at most 5 ns per poll";
+        verdict(largest <= 5.0, &format!("{what}; is {largest:.1}"));
+    }
     let on_runtimes = on_runtimes.into_iter().map(|(figures, _)| figures);
     for figures in on_runtimes.chain(polled).chain(others) {
         figures.judge_ahead();

@@ -1,4 +1,4 @@
-//! Threads at a barrier: one crossing of `wait_blocking`, against the barriers of the standard library,
+//! Threads at a barrier: one generation of `wait_blocking`, against the barriers of the standard library,
 //! of libstdc++, of async-lock and of spin, on an idle and on a busy machine.
 //!
 //! libstdc++'s takes a compiler for C++20, which is looked for as `$CXX`, `c++` or `g++`.
@@ -58,20 +58,20 @@ blocking!(std::sync::Barrier, wait);
 blocking!(async_lock::Barrier, wait_blocking);
 blocking!(Spin, wait);
 
-/// How long so many crossings of `parties` threads take one of them.
-fn cross<B: Blocking>(parties: usize, crossings: u64) -> Duration {
+/// How long so many generations of `parties` threads take one of them.
+fn run<B: Blocking>(parties: usize, generations: u64) -> Duration {
     let barrier = B::new(parties);
-    let cross = || (0..crossings).for_each(|_| barrier.wait());
+    let wait_for_all = || (0..generations).for_each(|_| barrier.wait());
     thread::scope(|scope| {
         for _ in 1..parties {
             scope.spawn(|| {
                 barrier.wait();
-                cross();
+                wait_for_all();
             });
         }
         barrier.wait();
         let start = Instant::now();
-        cross();
+        wait_for_all();
         start.elapsed()
     })
 }
@@ -107,9 +107,9 @@ impl Libstdcxx {
         Ok(())
     }
 
-    fn cross(&self, parties: usize, crossings: u64) -> Duration {
+    fn run(&self, parties: usize, generations: u64) -> Duration {
         let output = Command::new(self.0.path().join("std_barrier"))
-            .args([parties.to_string(), crossings.to_string()])
+            .args([parties.to_string(), generations.to_string()])
             .output()
             .expect("the program was compiled");
         let nanos = String::from_utf8_lossy(&output.stdout);
@@ -149,21 +149,22 @@ fn main() {
     let Arguments { options } = Arguments::parse();
     let libstdcxx = Libstdcxx::compile();
     let mut columns = vec![
-        Column::new("atomic-barrier", cross::<atomic_barrier::Barrier>),
-        Column::new(STD, cross::<std::sync::Barrier>),
-        Column::new("async-lock", cross::<async_lock::Barrier>),
-        Column::new("spin, yields", cross::<Spin>),
+        Column::new("atomic-barrier", run::<atomic_barrier::Barrier>),
+        Column::new(STD, run::<std::sync::Barrier>),
+        Column::new("async-lock", run::<async_lock::Barrier>),
+        Column::new("spin, yields", run::<Spin>),
     ];
     match &libstdcxx {
         Ok(libstdcxx) => {
-            columns.push(Column::new(LIBSTDCXX, |parties, crossings| {
-                libstdcxx.cross(parties, crossings)
+            columns.push(Column::new(LIBSTDCXX, |parties, generations| {
+                libstdcxx.run(parties, generations)
             }));
         }
         Err(error) => println!("SKIPPED  {LIBSTDCXX}: {error:#}"),
     }
     let parties = options.parties(&THREADS);
-    let measure = |title| Figures::measure(&options, title, "crossing", &parties, |_| 1, &columns);
+    let measure =
+        |title| Figures::measure(&options, title, "generation", &parties, |_| 1, &columns);
     let idle = measure("Threads");
     let busy = beside_load(|| measure("Threads, and one more that is busy for each core"));
 

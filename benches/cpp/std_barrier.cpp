@@ -1,4 +1,4 @@
-// Threads at a `std::barrier`: `std_barrier THREADS CROSSINGS` prints the nanoseconds of all crossings.
+// Threads at a `std::barrier`: `std_barrier THREADS GENERATIONS` prints the nanoseconds of all generations.
 #include <barrier>
 #include <chrono>
 #include <cstdio>
@@ -7,21 +7,21 @@
 #include <vector>
 
 int main(int, char** arguments) {
-    const long parties = std::atol(arguments[1]), crossings = std::atol(arguments[2]);
+    const long parties = std::atol(arguments[1]), generations = std::atol(arguments[2]);
     std::barrier barrier(parties);
-    const auto cross = [&] {
-        for (long i = 0; i < crossings; i++) barrier.arrive_and_wait();
+    const auto wait_for_all = [&] {
+        for (long i = 0; i < generations; i++) barrier.arrive_and_wait();
     };
     std::vector<std::jthread> threads;
     for (long i = 1; i < parties; i++) {
         threads.emplace_back([&] {
             barrier.arrive_and_wait();
-            cross();
+            wait_for_all();
         });
     }
     barrier.arrive_and_wait();
     const auto start = std::chrono::steady_clock::now();
-    cross();
+    wait_for_all();
     const auto time = std::chrono::steady_clock::now() - start;
     std::printf("%lld\n", static_cast<long long>(
         std::chrono::duration_cast<std::chrono::nanoseconds>(time).count()));

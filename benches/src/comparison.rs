@@ -279,6 +279,14 @@ impl Figures {
         );
     }
 
+    /// The subject's largest median.
+    pub fn largest(&self) -> f64 {
+        self.rows
+            .iter()
+            .map(|row| row.median(0))
+            .fold(0.0, f64::max)
+    }
+
     /// How many times as long as the subject `other` takes, if `n` was measured.
     pub fn ratio(&self, n: usize, other: &str) -> Option<f64> {
         let row = self.rows.iter().find(|row| row.n == n)?;
