@@ -184,7 +184,7 @@ fn cell(table: &Table, label: [&str; 2], runtime: &Runtime, n: usize, rounds: us
     let ratios = ratios.map(|ratios| quartile(ratios, 2));
     for (peer, (name, _)) in PEERS.iter().enumerate() {
         let [workers, load] = label.map(str::to_owned);
-        let mut cells = vec![workers, load, n.to_string(), name.to_string()];
+        let mut cells = vec![name.to_string(), workers, load, n.to_string()];
         let micros = |histogram: &Histogram<u64>, quantile| {
             format!(
                 "{:.2}",
@@ -204,10 +204,10 @@ fn main() {
     let options = Options::parse();
     let rounds = options.rounds.get();
     let head = [
+        "",
         "workers",
         "load",
         "n",
-        "",
         "first: p50",
         "p99",
         "last: p50",
