@@ -398,3 +398,51 @@ fn timeout() {
     }
     check("barrier: timeout", &[scenario]);
 }
+
+#[test]
+fn observer() {
+    fn first(scene: &Scene) {
+        let mut meeting = Meeting::new(scene, 3);
+        let victim = meeting.victim(|barrier| {
+            let mut observation = pin!(barrier.observe(0));
+            stall_from_here();
+            let _ = poll(observation.as_mut(), &ignored());
+            stall_until_here();
+        });
+        meeting.parties(3, wait);
+        meeting.find(&victim, waiter);
+    }
+    fn later(scene: &Scene) {
+        let mut meeting = Meeting::new(scene, 3);
+        let victim = meeting.victim(|barrier| {
+            let mut observation = Box::pin(barrier.observe(0));
+            assert!(poll(observation.as_mut(), &ignored()).is_pending());
+            stall_from_here();
+            let _ = poll(observation.as_mut(), &ignored());
+            drop(observation);
+            stall_until_here();
+        });
+        meeting.parties(3, wait);
+        meeting.find(&victim, waiter);
+    }
+    check("barrier: observer", &[first, later]);
+}
+
+#[test]
+fn blocking_leader() {
+    fn scenario(scene: &Scene) {
+        let mut meeting = Meeting::new(scene, 2);
+        let victim = meeting.victim(|barrier| {
+            stall_from_here();
+            let leader = barrier.wait_leader_blocking_timeout(Duration::ZERO);
+            stall_until_here();
+            drop(leader);
+        });
+        meeting.parties(3, wait);
+        meeting.find(&victim, |facts, wakes_left| match facts {
+            Facts { is_held: true, .. } => Step::Holds,
+            facts => arrival(facts, wakes_left),
+        });
+    }
+    check("barrier: blocking leader", &[scenario]);
+}
