@@ -117,6 +117,21 @@ const BARRIERS: Table = table!(
             Figure::Of(4),
             &[arrival_drop]
         ),
+        (
+            "first poll of an `Observation`",
+            Figure::Of(4),
+            &[observation_poll]
+        ),
+        (
+            "drop of an `Observation` that waits",
+            Figure::Of(4),
+            &[observation_drop]
+        ),
+        (
+            "last arrival, releases one observer",
+            Figure::Of(1),
+            &[observed_arrival]
+        ),
     ]
 );
 
@@ -363,6 +378,33 @@ fn arrival_poll(n: usize) -> usize {
     let (count, poll) = counted(|| arrival.as_mut().poll(cx));
     assert!(poll.is_pending());
     count
+}
+
+fn observation_poll(n: usize) -> usize {
+    let barrier = barrier(n);
+    let mut observation = Box::pin(barrier.observe(barrier.generation()));
+    let waker = waker(0);
+    let cx = &mut Context::from_waker(&waker);
+    let (count, poll) = counted(|| observation.as_mut().poll(cx));
+    assert!(poll.is_pending());
+    count
+}
+
+fn observation_drop(n: usize) -> usize {
+    let barrier = barrier(n);
+    let mut observation = barrier.observe(barrier.generation());
+    let cx = &mut Context::from_waker(Waker::noop());
+    assert!(Pin::new(&mut observation).poll(cx).is_pending());
+    counted(|| drop(observation)).0
+}
+
+fn observed_arrival(n: usize) -> usize {
+    let barrier = barrier(n);
+    let mut observation = barrier.observe(barrier.generation());
+    let waker = waker(0);
+    let cx = &mut Context::from_waker(&waker);
+    assert!(Pin::new(&mut observation).poll(cx).is_pending());
+    counted(|| barrier.arrive()).0
 }
 
 fn arrival_drop(n: usize) -> usize {
