@@ -75,8 +75,8 @@ use crate::{
 /// # Memory ordering
 ///
 /// All that a task did before it arrived *happens before* all that any task of the same generation
-/// does once its wait is ready, and before all that anyone does who has seen the end of the
-/// generation through [`generation`](Self::generation). A wait that was taken back orders nothing.
+/// does once its wait is ready, and before all that a caller does that has seen the end of the
+/// generation through [`generation`](Self::generation). A wait that was withdrawn orders nothing.
 pub struct Barrier {
     state: State,
     slab: Slab,
@@ -90,10 +90,10 @@ impl RefUnwindSafe for Barrier {}
 
 impl Barrier {
     const_fn! {
-        /// Creates a barrier for `n` parties. No allocation: the first waiter makes that.
+        /// Creates a barrier for `n` parties. It allocates nothing: the first waiter does.
         ///
         /// 0 acts as 1, as in the standard library and in tokio: every wait is ready at once. Any
-        /// number up to `usize::MAX` is accepted, also one that can never come together.
+        /// number up to `usize::MAX` is accepted, even where so many can never come together.
         ///
         /// # Examples
         ///
@@ -135,10 +135,10 @@ impl Barrier {
     /// # Cancel safety
     ///
     /// This method is cancel safe. A [`Wait`] that is dropped before its generation is complete
-    /// takes its arrival back: the barrier is as if it had never come, and the generation still
+    /// withdraws its arrival: the barrier is as if it had never come, and the generation still
     /// needs `n` arrivals. A `Wait` that is dropped after its generation was completed, polled
     /// since or not, changes nothing: it did count. There is no third case, and the other parties
-    /// cannot tell a wait that was taken back from one that never was.
+    /// cannot tell a wait that was withdrawn from one that never was.
     ///
     /// So a loop that arrives anew after each timeout is counted once at most:
     ///
@@ -168,13 +168,13 @@ impl Barrier {
     /// A `Wait` that is dropped while a [`Leader`] holds the release of its generation counts too. Its waker
     /// is kept until the release.
     ///
-    /// A future that is leaked with [`mem::forget`](core::mem::forget) cannot take anything back:
+    /// A future that is leaked with [`mem::forget`](core::mem::forget) cannot withdraw:
     /// it stays counted until its generation completes, and costs nothing from then on.
     ///
     /// # Panics
     ///
     /// Polling the future again after it was ready panics. A panic out of `Waker::clone` leaves
-    /// through the poll that cloned, and takes the arrival back as dropping the future would: the next
+    /// through the poll that cloned, and withdraws the arrival as dropping the future would: the next
     /// poll arrives anew, unless the generation is complete. A panic out of `Waker::wake` leaves
     /// through the poll that called it, the leader's or that of a waiter that helps it, once that has
     /// nobody left to wake.
@@ -210,15 +210,16 @@ impl Barrier {
     /// others stay blocked.
     ///
     /// The last arrival is ready at once with `Some(Leader)`. The others get `None` when that
-    /// `Leader` is [released](Leader::release) or dropped. This is one crossing where `wait`, the
-    /// leader acts, `wait` again would be two. It mixes with every other way to wait: whoever comes
-    /// last, by whatever way, decides whether the release is held.
+    /// `Leader` is [released](Leader::release) or dropped. This is one wait where `wait`, the leader
+    /// acts, `wait` again would be two. It mixes with every other way to wait: the last to arrive, by
+    /// whatever way, decides whether the release is held.
     ///
     /// While the release is held the generation is complete: nobody withdraws from it. It is not
     /// counted by [`generation`](Self::generation) yet, and [`arrived`](Self::arrived) is `n`.
-    /// Newcomers arrive in the next generation, which cannot complete before the release: so there
-    /// is never more than one `Leader` of a barrier. The newcomer that would complete it *queues*: it is
-    /// counted after the release, and stays queued until then even if an earlier newcomer withdraws.
+    /// Parties that come meanwhile arrive in the next generation, which cannot complete before the
+    /// release: so there is never more than one `Leader` of a barrier. The party that would complete it
+    /// *queues*: it is counted after the release, and stays queued until then even if an earlier one
+    /// withdraws.
     ///
     /// # Examples
     ///
@@ -246,12 +247,11 @@ impl Barrier {
     ///
     /// This method is cancel safe as [`wait`](Self::wait) is. Note that a wait which is dropped while
     /// the release is held counts, and leaves its task free to go on while the leader is at work. A task
-    /// that gives up on a deadline and must not do that waits until [`generation`](Self::generation)
+    /// that withdraws at a deadline and must not do that waits until [`generation`](Self::generation)
     /// has grown, or uses no deadline once all have come ([`arrived`](Self::arrived) is `n`).
     ///
-    /// A leader whose task is cancelled or
-    /// panics drops its `Leader`, which releases the others. One that leaks it with
-    /// [`mem::forget`](core::mem::forget) keeps them for ever.
+    /// A leader whose task is cancelled or panics drops its `Leader`, which releases the others. A `Leader`
+    /// that is leaked with [`mem::forget`](core::mem::forget) keeps them for ever.
     ///
     /// # Panics
     ///
@@ -323,7 +323,7 @@ impl Barrier {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the `Arrival` does not take the arrival back. Use [`wait`](Self::wait) for that.
+    /// Dropping the `Arrival` does not withdraw. Use [`wait`](Self::wait) for that.
     ///
     /// While a [`Leader`] holds the release, the arrival counts in the next generation, with one
     /// exception: the last arrival of the next generation would complete it, which cannot be
@@ -371,8 +371,7 @@ impl Barrier {
 
     /// Blocks this thread until `n` parties have arrived, of which it is one.
     ///
-    /// Threads and tasks meet in the same generation. The thread spins for a few microseconds, in
-    /// which most rendezvous of threads that run end, and then sleeps. Not for use inside a task:
+    /// Threads and tasks meet in the same generation. The thread spins for a short time, and then sleeps. Not for use inside a task:
     /// it blocks the thread that others may need in order to arrive.
     ///
     /// # Examples
@@ -400,7 +399,7 @@ impl Barrier {
 
     /// Blocks this thread like [`wait_blocking`](Self::wait_blocking), for at most `timeout`.
     ///
-    /// A `timeout` too long for the clock to add to the present time never ends.
+    /// A `timeout` too long for the clock to add to the current time never ends.
     ///
     /// # Examples
     ///
@@ -416,9 +415,9 @@ impl Barrier {
     ///
     /// # Errors
     ///
-    /// [`WaitTimeoutError`] if the generation was not complete in time. The arrival is then taken
-    /// back, as that of a dropped [`Wait`] is. If the generation is complete but its
-    /// [`Leader`] still holds the release, nothing can be taken back, and the call
+    /// [`WaitTimeoutError`] if the generation was not complete in time. The arrival is then
+    /// withdrawn, as that of a dropped [`Wait`] is. If the generation is complete but its
+    /// [`Leader`] still holds the release, nothing can be withdrawn, and the call
     /// goes on until the release, however late.
     ///
     /// # Panics
@@ -516,7 +515,7 @@ impl Barrier {
     /// Blocks this thread like [`wait_leader_blocking`](Self::wait_leader_blocking), for at most
     /// `timeout`.
     ///
-    /// A `timeout` too long for the clock to add to the present time never ends.
+    /// A `timeout` too long for the clock to add to the current time never ends.
     ///
     /// # Examples
     ///
@@ -644,7 +643,7 @@ impl Barrier {
         self.state.parties()
     }
 
-    /// How many parties have arrived in the present generation: 0 to [`parties`](Self::parties) less
+    /// How many parties have arrived in the current generation: 0 to [`parties`](Self::parties) less
     /// 1, or all of them while a [`Leader`] holds the release.
     ///
     /// The number may be old by the time it is looked at, and it orders nothing: it is for
@@ -661,7 +660,9 @@ impl Barrier {
         self.state.arrived_of(self.state.load()) as usize
     }
 
-    /// The number of generations completed so far, from 0.
+    /// The number, from 0, of the current generation: how many are over.
+    ///
+    /// While a [`Leader`] holds the release of a generation, that one is not over.
     ///
     /// It never falls. A caller that reads `g + 1` or more sees all that the parties of generation
     /// `g` did before they arrived.

@@ -10,7 +10,7 @@ use core::{
 
 use super::{Barrier, BarrierWaitResult, party::Counted};
 
-/// An arrival made by [`Barrier::arrive`], and the future of its generation's end.
+/// An arrival made by [`Barrier::arrive`], and the future of the end of its generation.
 ///
 /// # Examples
 ///
@@ -117,7 +117,7 @@ impl fmt::Debug for Arrival<'_> {
     }
 }
 
-/// An arrival made by [`Barrier::arrive_owned`], and the future of its generation's end.
+/// An arrival made by [`Barrier::arrive_owned`], and the future of the end of its generation.
 ///
 /// # Examples
 ///

@@ -11,7 +11,7 @@ use core::{
 
 use super::{Barrier, party::Withdrawing};
 
-/// The future of [`Barrier::wait_leader`]. Dropping it takes its arrival back, unless its
+/// The future of [`Barrier::wait_leader`]. Dropping it withdraws its arrival, unless its
 /// generation is complete.
 ///
 /// # Examples
@@ -32,7 +32,7 @@ use super::{Barrier, party::Withdrawing};
 /// assert!(first.await.is_none());
 /// # }
 /// ```
-#[must_use = "a wait arrives when it is first polled, and is taken back when it is dropped"]
+#[must_use = "a wait arrives when it is first polled, and withdraws when it is dropped"]
 pub struct WaitLeader<'a>(pub(super) Withdrawing<&'a Barrier>);
 
 impl<'a> Future for WaitLeader<'a> {
@@ -50,7 +50,7 @@ impl fmt::Debug for WaitLeader<'_> {
     }
 }
 
-/// The future of [`Barrier::wait_leader_owned`]. Dropping it takes its arrival back, unless its
+/// The future of [`Barrier::wait_leader_owned`]. Dropping it withdraws its arrival, unless its
 /// generation is complete.
 ///
 /// # Examples
@@ -66,7 +66,7 @@ impl fmt::Debug for WaitLeader<'_> {
 /// assert!(wait.await.is_some());
 /// # }
 /// ```
-#[must_use = "a wait arrives when it is first polled, and is taken back when it is dropped"]
+#[must_use = "a wait arrives when it is first polled, and withdraws when it is dropped"]
 pub struct OwnedWaitLeader(pub(super) Withdrawing<Arc<Barrier>>);
 
 impl Future for OwnedWaitLeader {

@@ -34,7 +34,7 @@ impl<'a> Counted<&'a Barrier> {
     pub(super) fn observing(barrier: &'a Barrier, generation: u64) -> Self {
         Self {
             barrier,
-            // Its slot is none that a party looks at first.
+            // No party looks there first.
             waiter: Waiter::observing(generation, barrier.parties()),
             op: AsyncOp::new(),
         }

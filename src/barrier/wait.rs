@@ -10,7 +10,7 @@ use core::{
 
 use super::{Barrier, BarrierWaitResult, party::Withdrawing};
 
-/// The future of [`Barrier::wait`]. Dropping it takes its arrival back, unless its generation is
+/// The future of [`Barrier::wait`]. Dropping it withdraws its arrival, unless its generation is
 /// complete.
 ///
 /// # Examples
@@ -32,7 +32,7 @@ use super::{Barrier, BarrierWaitResult, party::Withdrawing};
 /// assert_eq!(barrier.arrived(), 0);
 /// # }
 /// ```
-#[must_use = "a wait arrives when it is first polled, and is taken back when it is dropped"]
+#[must_use = "a wait arrives when it is first polled, and withdraws when it is dropped"]
 pub struct Wait<'a>(pub(super) Withdrawing<&'a Barrier>);
 
 impl Future for Wait<'_> {
@@ -50,7 +50,7 @@ impl fmt::Debug for Wait<'_> {
     }
 }
 
-/// The future of [`Barrier::wait_owned`]. Dropping it takes its arrival back, unless its generation
+/// The future of [`Barrier::wait_owned`]. Dropping it withdraws its arrival, unless its generation
 /// is complete.
 ///
 /// # Examples
@@ -61,7 +61,7 @@ impl fmt::Debug for Wait<'_> {
 /// use std::sync::Arc;
 /// use atomic_barrier::{Barrier, barrier::OwnedWait};
 ///
-/// struct Member {
+/// struct Player {
 ///     name: &'static str,
 ///     all_here: OwnedWait,
 /// }
@@ -69,18 +69,18 @@ impl fmt::Debug for Wait<'_> {
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
 /// let barrier = Arc::new(Barrier::new(2));
-/// let members = ["ann", "bob"].map(|name| Member {
+/// let players = ["ann", "bob"].map(|name| Player {
 ///     name,
 ///     all_here: barrier.clone().wait_owned(),
 /// });
-/// let [ann, bob] = members.map(|member| async move {
-///     let result = member.all_here.await;
-///     (member.name, result.is_leader())
+/// let [ann, bob] = players.map(|player| async move {
+///     let result = player.all_here.await;
+///     (player.name, result.is_leader())
 /// });
 /// assert_eq!(tokio::join!(ann, bob), (("ann", false), ("bob", true)));
 /// # }
 /// ```
-#[must_use = "a wait arrives when it is first polled, and is taken back when it is dropped"]
+#[must_use = "a wait arrives when it is first polled, and withdraws when it is dropped"]
 pub struct OwnedWait(pub(super) Withdrawing<Arc<Barrier>>);
 
 impl Future for OwnedWait {
