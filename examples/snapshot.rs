@@ -1,35 +1,38 @@
 //! The checkpoint of a service, small: several workers count words, and wait for each other every few lines.
-//! The last to arrive saves what all have counted before any of them goes on, so each snapshot is consistent.
+//! One of them saves what all have counted before any of them goes on; if a worker is lost, the others take
+//! over its lines, or all stop.
 //!
 //! ```text
 //! cargo run --example snapshot
 //! cargo run --example snapshot -- path/to/text --workers 8 --every 100 --out counts.txt
 //! cat path/to/text | cargo run --example snapshot -- -
 //! cargo run --example snapshot -- --fail-at 18
+//! cargo run --example snapshot -- --fail-at 18 --on-loss continue
 //! ```
 
 use std::{
     collections::BTreeMap,
     env,
     fmt::Write as _,
+    mem,
     path::PathBuf,
     process::ExitCode,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard},
     thread,
 };
 
-use anyhow::{Result, bail, ensure};
-use atomic_barrier::Barrier;
-use clap::Parser;
+use anyhow::{Error, Result, bail, ensure};
+use atomic_barrier::{Closed, Participant, Phaser};
+use clap::{Parser, ValueEnum};
 use examples::{Output, Text, counted, number, print, progress, runtime, words};
 use indicatif::ProgressBar;
 use tokio::task::{JoinSet, spawn_blocking};
 
 /// Counts the words of a text with several workers, and saves the counts every few lines.
 ///
-/// The workers take the lines in turns, and wait for each other after every few lines. The last to arrive
-/// saves what all have counted while the others wait, so each snapshot is of the text up to one line. It
-/// replaces the one before only once it is whole and on the disk.
+/// The workers take the lines in turns, and wait for each other after every few lines. One of them saves what
+/// all have counted while the others wait, so each snapshot is of the text up to one line. It replaces the one
+/// before only once it is whole and on the disk.
 #[derive(Parser)]
 struct Options {
     /// A text in UTF-8, or - for standard input; read to its end before the count begins
@@ -51,6 +54,18 @@ struct Options {
     /// Makes the worker fail that comes to this line, counted from 1
     #[arg(long, value_name = "LINE", value_parser = number(1..=u32::MAX))]
     fail_at: Option<u32>,
+
+    /// What the others do when a worker has failed
+    #[arg(long, value_enum, default_value_t = OnLoss::Stop)]
+    on_loss: OnLoss,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum OnLoss {
+    /// Count its lines among them, and go on
+    Continue,
+    /// Stop, and leave the last snapshot
+    Stop,
 }
 
 fn main() -> ExitCode {
@@ -75,12 +90,18 @@ fn load(options: Options) -> Result<Job> {
     let out = Output::open(&out, &[("the text", text.place.clone())])?;
     let every = if options.text.is_none() { 5 } else { 1000 };
     let workers = options.workers as usize;
+    let every = options.every.unwrap_or(every) as usize;
     Ok(Job {
         bar: progress(lines as u64, "counting", "lines"),
-        every: options.every.unwrap_or(every) as usize,
-        fail_at,
+        every,
+        fail_at: Mutex::new(fail_at),
+        on_loss: options.on_loss,
         out: Mutex::new(out),
-        barrier: Barrier::new(workers),
+        plan: Mutex::new(Plan {
+            lines: (0..lines.min(every)).collect(),
+            workers: (0..workers).collect(),
+            ..Plan::default()
+        }),
         tallies: (0..workers).map(|_| Mutex::default()).collect(),
         text,
     })
@@ -89,7 +110,7 @@ fn load(options: Options) -> Result<Job> {
 fn run(job: Job) -> Result<()> {
     let job = Arc::new(job);
     let runtime = runtime(thread::available_parallelism()?.get())?;
-    runtime.block_on(in_rounds(&job))?;
+    let lost = runtime.block_on(work(&job))?;
     job.bar.finish();
 
     let mut expected = Tally::default();
@@ -104,7 +125,7 @@ fn run(job: Job) -> Result<()> {
         tally.total(),
         expected.total()
     );
-    print(&format!(
+    let mut report = format!(
         "{name}: {lines}, {words}, {different} of them different\n\
          workers: {workers}, with the same counts as a sequential run\n\
          snapshots: {snapshots}, the last one in {out}\n",
@@ -112,74 +133,148 @@ fn run(job: Job) -> Result<()> {
         words = counted(tally.total() as usize, "word"),
         different = tally.words.len(),
         workers = job.tallies.len(),
-        snapshots = job.barrier.generation(),
+        snapshots = job.plan().snapshots,
         out = job.out.lock().unwrap().name(),
-    ))
+    );
+    for failure in lost {
+        writeln!(report, "lost: {failure}; the others counted its lines")?;
+    }
+    print(&report)
 }
 
-/// Runs all workers, to the first failure among them.
-async fn in_rounds(job: &Arc<Job>) -> Result<()> {
-    let mut workers: JoinSet<_> = (0..job.tallies.len())
-        .map(|worker| job.clone().work(worker))
+/// Runs all workers. Returns the failures of those that were lost, if the others went on to the end.
+async fn work(job: &Arc<Job>) -> Result<Vec<Error>> {
+    let mut phaser = Phaser::new();
+    if job.on_loss == OnLoss::Stop {
+        phaser = phaser.close_on_panic();
+    }
+    let participants = phaser.register_many(job.tallies.len())?;
+    let mut workers: JoinSet<_> = participants
+        .into_iter()
+        .enumerate()
+        .map(|(worker, participant)| job.clone().work(worker, participant))
         .collect();
+    let mut lost = Vec::new();
     while let Some(end) = workers.join_next().await {
-        let failure = match end {
-            Ok(Ok(())) => continue,
-            Ok(Err(failure)) => failure,
-            Err(panic) => panic.into(),
-        };
-        // The others wait, or soon will, for a worker that never arrives. Waits that are dropped withdraw.
-        workers.shutdown().await;
-        assert_eq!(job.barrier.arrived(), 0);
+        match end {
+            Ok(Ok(())) => {}
+            // Another has failed.
+            Ok(Err(failure)) if failure.is::<Closed>() => {}
+            Ok(Err(failure)) => lost.push(failure),
+            Err(panic) => lost.push(panic.into()),
+        }
+    }
+    let mut plan = job.plan();
+    if let Some(failure) = plan.failure.take() {
         return Err(failure);
     }
-    Ok(())
+    // Stopped, or no worker is left to go on.
+    if !plan.lines.is_empty() {
+        lost.pop().map_or(Ok(()), Err)?;
+    }
+    Ok(lost)
 }
 
 struct Job {
     text: Text,
     every: usize,
-    fail_at: Option<usize>,
+    fail_at: Mutex<Option<usize>>,
+    on_loss: OnLoss,
     out: Mutex<Output>,
-    barrier: Barrier,
-    /// One for each worker, which alone locks it until it arrives at the barrier.
+    plan: Mutex<Plan>,
+    /// One for each worker, which alone locks it until it arrives.
     tallies: Vec<Mutex<Tally>>,
     bar: ProgressBar,
 }
 
+/// What the workers do in the current phase. Changed between two phases, but for what is lost.
+#[derive(Default)]
+struct Plan {
+    /// The lines to count, from 0. None are left at the end.
+    lines: Vec<usize>,
+    /// The workers among which they are dealt out.
+    workers: Vec<usize>,
+    /// The workers that were lost in this phase, and the lines that these left.
+    lost: Vec<usize>,
+    left: Vec<usize>,
+    snapshots: usize,
+    /// Why nothing could be saved.
+    failure: Option<Error>,
+}
+
 impl Job {
-    async fn work(self: Arc<Self>, worker: usize) -> Result<()> {
-        let mut line = 0;
-        for round in self.text.lines.chunks(self.every) {
-            {
-                let mut tally = self.tallies[worker].lock().unwrap();
-                for text in round {
-                    line += 1;
-                    if (line - 1) % self.tallies.len() != worker {
-                        continue;
-                    }
-                    if self.fail_at == Some(line) {
-                        bail!("worker {worker} failed at line {line}, as it was told to");
-                    }
-                    tally.count(text);
+    async fn work(self: Arc<Self>, worker: usize, mut participant: Participant) -> Result<()> {
+        let end = self.count(worker, &mut participant).await;
+        if end.is_err() && self.on_loss == OnLoss::Stop {
+            participant.phaser().close();
+        }
+        // Leaves the phaser, so that the others go on.
+        end
+    }
+
+    async fn count(self: &Arc<Self>, worker: usize, participant: &mut Participant) -> Result<()> {
+        loop {
+            let lines = self.plan().lines_of(worker);
+            let Some(lines) = lines else { return Ok(()) };
+            self.count_lines(worker, &lines)?;
+            if let Some(leader) = participant.wait_leader().await? {
+                if let Err(failure) = self.complete().await {
+                    let mut plan = self.plan();
+                    plan.lines.clear();
+                    plan.failure = Some(failure);
                 }
-            }
-            if let Some(leader) = self.barrier.wait_leader().await {
-                // All lines so far are counted, and none after them.
-                let snapshot = self.snapshot(leader.generation(), line)?;
-                let job = self.clone();
-                // Other tasks run while the disk works. If this one is dropped meanwhile, the others go on,
-                // but the snapshot is made already.
-                spawn_blocking(move || job.out.lock().unwrap().write(snapshot.as_bytes()))
-                    .await??;
-                self.bar.set_position(line as u64);
                 leader.release();
             }
+        }
+    }
+
+    fn count_lines(&self, worker: usize, lines: &[usize]) -> Result<()> {
+        let mut tally = self.tallies[worker].lock().unwrap();
+        for (counted, &line) in lines.iter().enumerate() {
+            let number = line + 1;
+            let mut fail_at = self.fail_at.lock().unwrap();
+            if fail_at.take_if(|fail_at| *fail_at == number).is_some() {
+                let mut plan = self.plan();
+                plan.lost.push(worker);
+                plan.left.extend(&lines[counted..]);
+                bail!("worker {worker} failed at line {number}, as it was told to");
+            }
+            tally.count(&self.text.lines[line]);
         }
         Ok(())
     }
 
-    fn snapshot(&self, generation: u64, lines: usize) -> Result<String> {
+    /// Ends a phase, in which all workers that are left have arrived: saves what they have counted, and plans
+    /// the next phase.
+    async fn complete(self: &Arc<Self>) -> Result<()> {
+        let left = mem::take(&mut self.plan().left);
+        let lines = if left.is_empty() {
+            let snapshots = self.plan().snapshots;
+            let end = self.text.lines.len().min((snapshots + 1) * self.every);
+            // All lines up to `end` are counted, and none after them.
+            let snapshot = self.snapshot(snapshots, end)?;
+            let job = self.clone();
+            // Other tasks run while the disk works. If this one is dropped meanwhile, the others go on, but
+            // the snapshot is made already.
+            spawn_blocking(move || job.out.lock().unwrap().write(snapshot.as_bytes())).await??;
+            self.bar.set_position(end as u64);
+            self.plan().snapshots += 1;
+            (end..self.text.lines.len().min(end + self.every)).collect()
+        } else {
+            left
+        };
+        let mut plan = self.plan();
+        let lost = mem::take(&mut plan.lost);
+        plan.workers.retain(|worker| !lost.contains(worker));
+        plan.lines = lines;
+        Ok(())
+    }
+
+    fn plan(&self) -> MutexGuard<'_, Plan> {
+        self.plan.lock().unwrap()
+    }
+
+    fn snapshot(&self, number: usize, lines: usize) -> Result<String> {
         let total = self.total();
         let shares = self
             .tallies
@@ -188,14 +283,14 @@ impl Job {
         let shares = shares.collect::<Vec<_>>().join(" + ");
         ensure!(
             total.lines == lines,
-            "snapshot {generation} would have {shares} lines, but {lines} were read"
+            "snapshot {number} would have {shares} lines, but {lines} were read"
         );
         let mut text = format!(
-            "snapshot {generation}\nlines {lines} = {shares}\nwords {}\n\n",
+            "snapshot {number}\nlines {lines} = {shares}\nwords {}\n\n",
             total.total()
         );
-        for (word, number) in &total.words {
-            writeln!(text, "{word} {number}")?;
+        for (word, count) in &total.words {
+            writeln!(text, "{word} {count}")?;
         }
         Ok(text)
     }
@@ -206,11 +301,27 @@ impl Job {
         for tally in &self.tallies {
             let tally = tally.lock().unwrap();
             total.lines += tally.lines;
-            for (word, number) in &tally.words {
-                *total.words.entry(word.clone()).or_default() += number;
+            for (word, count) in &tally.words {
+                *total.words.entry(word.clone()).or_default() += count;
             }
         }
         total
+    }
+}
+
+impl Plan {
+    /// The lines that a worker is to count; none at the end.
+    fn lines_of(&self, worker: usize) -> Option<Vec<usize>> {
+        if self.lines.is_empty() {
+            return None;
+        }
+        let turn = self.workers.iter().position(|&other| other == worker)?;
+        let lines = self.lines.iter().copied();
+        Some(
+            lines
+                .filter(|line| line % self.workers.len() == turn)
+                .collect(),
+        )
     }
 }
 

@@ -254,7 +254,12 @@ fn a_device_is_written_to() {
         // Nothing is lost where both go to nowhere.
         assert!(command.stdout(Stdio::null()).status().unwrap().success());
     }
-    for mut command in writers(Path::new("/dev/full")) {
+    let full = Path::new("/dev/full");
+    let [mut text, png, gif] = writers(full);
+    let [mut goes_on, ..] = writers(full);
+    text.arg("--on-loss=stop");
+    goes_on.arg("--on-loss=continue");
+    for mut command in [text, goes_on, png, gif] {
         assert_eq!(
             complaint(&output(&mut command), 1),
             "error: cannot write /dev/full: No space left on device (os error 28)"

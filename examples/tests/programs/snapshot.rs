@@ -157,6 +157,47 @@ fn a_worker_that_fails_before_the_first_snapshot_leaves_what_was_there() {
 }
 
 #[test]
+fn the_others_can_count_the_lines_of_a_worker_that_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    for line in 1..=24 {
+        let mut command = snapshot(&out);
+        command.args(["--on-loss=continue", &format!("--fail-at={line}")]);
+        let report = report(&output(&mut command));
+        let worker = (line - 1) % 4;
+        assert_eq!(
+            report,
+            format!(
+                "the Gettysburg Address: 24 lines, 271 words, 138 of them different\n\
+                 workers: 4, with the same counts as a sequential run\n\
+                 snapshots: 5, the last one in {}\n\
+                 lost: worker {worker} failed at line {line}, as it was told to; \
+                 the others counted its lines\n",
+                out.display()
+            )
+        );
+        let found = read(&out);
+        assert_eq!(found.counts, counted(TEXT, 24));
+        assert_eq!((found.number, found.lines), (4, 24));
+        // What it had counted before stays counted.
+        assert_eq!(found.shares[worker], (line - 1) / 4);
+    }
+}
+
+#[test]
+fn where_no_worker_is_left_the_last_good_snapshot_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let mut command = snapshot(&out);
+    command.args(["--on-loss=continue", "--fail-at=12", "--workers=1"]);
+    assert_eq!(
+        complaint(&output(&mut command), 1),
+        "error: worker 0 failed at line 12, as it was told to"
+    );
+    assert_eq!(read(&out).lines, 10);
+}
+
+#[test]
 fn a_reader_beside_the_run_sees_whole_snapshots_only() {
     const LINES: usize = 1000;
     const EVERY: usize = 10;
