@@ -27,7 +27,7 @@ use std::{
 };
 
 use anyhow::{Result, anyhow, ensure};
-use atomic_barrier::{Barrier, Participant, Phaser};
+use atomic_barrier::{Barrier, Phaser, phaser::Participant};
 use clap::{Parser, ValueEnum};
 use examples::{Text, counted, number, print, runtime, words};
 use fastrand::Rng;

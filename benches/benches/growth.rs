@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Result;
-use atomic_barrier::{Barrier, Participant};
+use atomic_barrier::{Barrier, phaser::Participant};
 use atomic_barrier_benches::{
     comparison::{Column, Figures, Options, plot},
     tasks::{self, Party},

@@ -13,7 +13,7 @@ use tokio::{
     task::{JoinSet, yield_now},
 };
 
-use atomic_barrier::{Barrier, Participant};
+use atomic_barrier::{Barrier, phaser::Participant};
 use atomic_barrier_benches::{
     peers::Peer,
     report::{Table, targets, verdict},

@@ -102,7 +102,7 @@ impl<B: Peer> Party for Arc<B> {
     }
 }
 
-impl Party for atomic_barrier::Participant {
+impl Party for atomic_barrier::phaser::Participant {
     const NAME: &str = "phaser";
 
     fn group(n: usize) -> Vec<Self> {

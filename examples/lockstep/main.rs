@@ -22,7 +22,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow};
-use atomic_barrier::{Barrier, Participant};
+use atomic_barrier::{Barrier, phaser::Participant};
 use clap::Parser;
 use examples::{Input, Output, counted, number, print, progress, runtime};
 

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use anyhow::{Result, ensure};
-use atomic_barrier::{Barrier, Participant, Phaser};
+use atomic_barrier::{Barrier, Phaser, phaser::Participant};
 use indicatif::ProgressBar;
 use tokio::{runtime::Runtime, task::JoinSet};
 

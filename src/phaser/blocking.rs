@@ -1,20 +1,23 @@
-//! Threads that are members of a phaser.
+//! Threads that are participants of a phaser, or observe it.
 
 use core::{
-    error::Error,
-    fmt,
-    task::{Poll, Waker},
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 use std::time::Instant;
 
-use super::{Closed, Participant, PhaserWaitResult, participant::Waiting};
+use super::{
+    Closed, Leader, Observation, Participant, WaitError, WaitResult, participant::Waiting,
+    state::Lead,
+};
 use crate::blocking::{Block, block};
 
 impl Participant {
-    /// Blocks this thread until all members have arrived or left, of which it is one.
+    /// Blocks this thread until all participants have arrived or left.
     ///
-    /// Threads and tasks may be members of the same phaser. The thread spins for a few microseconds and
+    /// Threads and tasks may be participants of the same phaser. The thread spins for a few microseconds and
     /// then sleeps. Not for use inside a task: it blocks the thread that others may need in order to
     /// arrive.
     ///
@@ -36,11 +39,8 @@ impl Participant {
     /// # Errors and panics
     ///
     /// As for [`wait`](Self::wait).
-    pub fn wait_blocking(&mut self) -> Result<PhaserWaitResult, Closed> {
-        self.block(None).map_err(|error| match error {
-            PhaserWaitError::Closed => Closed,
-            PhaserWaitError::TimedOut => unreachable!("no deadline to miss"),
-        })
+    pub fn wait_blocking(&mut self) -> Result<WaitResult, Closed> {
+        self.wait_until(None).map_err(never_timed_out)
     }
 
     /// Blocks this thread like [`wait_blocking`](Self::wait_blocking), for at most `timeout`.
@@ -51,13 +51,13 @@ impl Participant {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use atomic_barrier::{Phaser, PhaserWaitError};
+    /// use atomic_barrier::{Phaser, phaser::WaitError};
     ///
     /// # fn main() -> Result<(), Box<dyn core::error::Error>> {
     /// let phaser = Phaser::new();
     /// let (mut a, _b) = (phaser.register()?, phaser.register()?);
     /// let result = a.wait_blocking_timeout(Duration::from_millis(1));
-    /// assert_eq!(result, Err(PhaserWaitError::TimedOut));
+    /// assert_eq!(result, Err(WaitError::TimedOut));
     /// assert_eq!(phaser.arrived(), 0);
     /// # Ok(())
     /// # }
@@ -65,83 +65,207 @@ impl Participant {
     ///
     /// # Errors
     ///
-    /// [`PhaserWaitError::Closed`] if the phaser was closed before the phase was complete, and
-    /// [`PhaserWaitError::TimedOut`] if it was not complete in time: the arrival is then taken back, unless
+    /// [`WaitError::Closed`] if the phaser was closed before the phase was complete, and
+    /// [`WaitError::TimedOut`] if it was not complete in time: the arrival is then taken back, unless
     /// [`arrive`](Self::arrive) had made it. If the phase is complete but its leader still holds the release,
     /// the call goes on until that, however late.
     ///
     /// # Panics
     ///
     /// As for [`wait`](Self::wait).
-    pub fn wait_blocking_timeout(
-        &mut self,
-        timeout: Duration,
-    ) -> Result<PhaserWaitResult, PhaserWaitError> {
-        self.block(Instant::now().checked_add(timeout))
+    pub fn wait_blocking_timeout(&mut self, timeout: Duration) -> Result<WaitResult, WaitError> {
+        self.wait_until(Instant::now().checked_add(timeout))
     }
 
-    fn block(&mut self, deadline: Option<Instant>) -> Result<PhaserWaitResult, PhaserWaitError> {
+    /// Blocks this thread like [`wait_blocking`](Self::wait_blocking), until `deadline` at most.
+    ///
+    /// # Examples
+    ///
+    /// Several waits that have to end by the same time:
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use atomic_barrier::{Phaser, phaser::WaitError};
+    ///
+    /// # fn main() -> Result<(), Box<dyn core::error::Error>> {
+    /// let phaser = Phaser::new();
+    /// let mut participant = phaser.register()?;
+    /// let deadline = Instant::now() + Duration::from_secs(60);
+    /// for phase in 0..3 {
+    ///     assert_eq!(participant.wait_blocking_deadline(deadline)?.phase(), phase);
+    /// }
+    /// let _other = phaser.register()?;
+    /// let result = participant.wait_blocking_deadline(Instant::now());
+    /// assert_eq!(result, Err(WaitError::TimedOut));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors and panics
+    ///
+    /// As for [`wait_blocking_timeout`](Self::wait_blocking_timeout).
+    pub fn wait_blocking_deadline(&mut self, deadline: Instant) -> Result<WaitResult, WaitError> {
+        self.wait_until(Some(deadline))
+    }
+
+    /// Blocks this thread like [`wait_blocking`](Self::wait_blocking), but if this participant leads the
+    /// phase, the others stay blocked until the [`Leader`] is released or dropped.
+    ///
+    /// The others get `None`. Threads and tasks may be led by each other.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::thread;
+    ///
+    /// # fn main() -> Result<(), Box<dyn core::error::Error>> {
+    /// let phaser = atomic_barrier::Phaser::new();
+    /// let threads = phaser.register_many(3)?.into_iter().map(|mut participant| {
+    ///     thread::spawn(move || {
+    ///         let leader = participant.wait_leader_blocking()?;
+    ///         if let Some(leader) = &leader {
+    ///             // Act for all, while all are here.
+    ///             assert_eq!(leader.phase(), 0);
+    ///         }
+    ///         Ok::<_, atomic_barrier::phaser::Closed>(leader.is_some())
+    ///     })
+    /// });
+    /// let threads: Vec<_> = threads.collect();
+    /// let mut leaders = 0;
+    /// for thread in threads {
+    ///     leaders += usize::from(thread.join().unwrap()?);
+    /// }
+    /// assert_eq!(leaders, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors and panics
+    ///
+    /// As for [`wait_leader`](Self::wait_leader).
+    pub fn wait_leader_blocking(&mut self) -> Result<Option<Leader<'_>>, Closed> {
+        let (participant, leads) = self.block(Lead::Hold, None).map_err(never_timed_out)?;
+        Ok(participant.leader(leads))
+    }
+
+    /// Blocks this thread like [`wait_leader_blocking`](Self::wait_leader_blocking), for at most `timeout`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use atomic_barrier::{Phaser, phaser::WaitError};
+    ///
+    /// # fn main() -> Result<(), Box<dyn core::error::Error>> {
+    /// let phaser = Phaser::new();
+    /// let (mut a, b) = (phaser.register()?, phaser.register()?);
+    /// let result = a.wait_leader_blocking_timeout(Duration::from_millis(1));
+    /// assert_eq!(result.unwrap_err(), WaitError::TimedOut);
+    /// b.leave();
+    /// assert!(a.wait_leader_blocking_timeout(Duration::from_millis(1))?.is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors and panics
+    ///
+    /// As for [`wait_blocking_timeout`](Self::wait_blocking_timeout). A timeout does not end a
+    /// [`Leader`].
+    pub fn wait_leader_blocking_timeout(
+        &mut self,
+        timeout: Duration,
+    ) -> Result<Option<Leader<'_>>, WaitError> {
+        let deadline = Instant::now().checked_add(timeout);
+        let (participant, leads) = self.block(Lead::Hold, deadline)?;
+        Ok(participant.leader(leads))
+    }
+
+    fn wait_until(&mut self, deadline: Option<Instant>) -> Result<WaitResult, WaitError> {
+        let (participant, leads) = self.block(Lead::Release, deadline)?;
+        Ok(participant.result(leads))
+    }
+
+    fn block(
+        &mut self,
+        lead: Lead,
+        deadline: Option<Instant>,
+    ) -> Result<(&mut Participant, bool), WaitError> {
         let mut wait = Waiting::new(self);
-        if wait.arrive().is_err() {
-            return Err(PhaserWaitError::Closed);
-        }
-        match block(wait, deadline) {
-            Some(Ok(result)) => Ok(result),
-            Some(Err(Closed)) => Err(PhaserWaitError::Closed),
-            None => Err(PhaserWaitError::TimedOut),
-        }
+        wait.arrive(lead)?;
+        let ready = block(BlockingWait { wait, lead }, deadline).ok_or(WaitError::TimedOut)?;
+        Ok(ready?)
     }
 }
 
-impl Block for Waiting<'_> {
-    type Output = Result<PhaserWaitResult, Closed>;
+/// For a wait without a deadline.
+fn never_timed_out(error: WaitError) -> Closed {
+    debug_assert_eq!(error, WaitError::Closed);
+    Closed(())
+}
+
+struct BlockingWait<'a> {
+    wait: Waiting<'a>,
+    lead: Lead,
+}
+
+impl<'a> Block for BlockingWait<'a> {
+    type Output = Result<(&'a mut Participant, bool), Closed>;
 
     fn is_held_up(&self) -> bool {
-        self.is_held_up()
+        self.wait.is_held_up()
     }
 
     fn poll(&mut self, waker: &Waker) -> Poll<Self::Output> {
-        self.poll_result(waker)
+        self.wait.poll(waker, self.lead)
     }
 
     fn give_up(&mut self) -> bool {
-        self.give_up()
+        self.wait.give_up()
     }
 }
 
-/// Why a wait brought nothing; from [`Participant::wait_blocking_timeout`].
-///
-/// # Examples
-///
-/// ```
-/// # fn main() -> Result<(), Box<dyn core::error::Error>> {
-/// use std::time::Duration;
-/// use atomic_barrier::{Phaser, PhaserWaitError};
-///
-/// let phaser = Phaser::new();
-/// let (mut a, _b) = (phaser.register()?, phaser.register()?);
-/// phaser.close();
-/// let error = a.wait_blocking_timeout(Duration::from_secs(1)).unwrap_err();
-/// assert_eq!(error, PhaserWaitError::Closed);
-/// assert_eq!(error.to_string(), "the phaser is closed");
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PhaserWaitError {
-    /// The phase was not complete in time.
-    TimedOut,
-    /// The phaser was closed before the phase was complete.
-    Closed,
-}
-
-impl fmt::Display for PhaserWaitError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TimedOut => f.write_str("timed out waiting for the other members of a phaser"),
-            Self::Closed => Closed.fmt(f),
-        }
+impl Observation<'_> {
+    /// Blocks this thread until the phase is over.
+    ///
+    /// Not for use inside a task: it blocks the thread that others may need in order to arrive.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::thread;
+    ///
+    /// # fn main() -> Result<(), Box<dyn core::error::Error>> {
+    /// let phaser = atomic_barrier::Phaser::new();
+    /// let mut participant = phaser.register()?;
+    /// let other = thread::spawn(move || participant.arrive());
+    /// phaser.observe(0).wait_blocking()?;
+    /// assert_eq!(other.join().unwrap()?, 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`observe`](super::Phaser::observe).
+    pub fn wait_blocking(self) -> Result<(), Closed> {
+        block(self, None).expect("no deadline to miss")
     }
 }
 
-impl Error for PhaserWaitError {}
+impl Block for Observation<'_> {
+    type Output = Result<(), Closed>;
+
+    fn is_held_up(&self) -> bool {
+        self.end().is_none()
+    }
+
+    fn poll(&mut self, waker: &Waker) -> Poll<Self::Output> {
+        Pin::new(self)
+            .as_mut()
+            .poll(&mut Context::from_waker(waker))
+    }
+
+    fn give_up(&mut self) -> bool {
+        false
+    }
+}

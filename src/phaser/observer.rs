@@ -1,6 +1,7 @@
 //! [`Observation`]: how one that is no member awaits the end of a phase.
 
 use core::{
+    fmt,
     future::Future,
     pin::Pin,
     task::{Context, Poll},
@@ -15,7 +16,7 @@ use super::{Closed, Phaser};
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn core::error::Error>> {
-/// use atomic_barrier::{Observation, Phaser};
+/// use atomic_barrier::{Phaser, phaser::Observation};
 ///
 /// let phaser = Phaser::new();
 /// let mut member = phaser.register()?;
@@ -25,7 +26,6 @@ use super::{Closed, Phaser};
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
 #[must_use = "nothing is known about the phase until it is awaited"]
 pub struct Observation<'a> {
     phaser: &'a Phaser,
@@ -47,12 +47,12 @@ impl<'a> Observation<'a> {
     }
 
     /// What has become of the phase, once there is no more to wait for.
-    fn end(&self) -> Option<Result<(), Closed>> {
+    pub(super) fn end(&self) -> Option<Result<(), Closed>> {
         let (word, current) = self.phaser.shared.state.load_with_phase();
         if current > self.phase {
             Some(Ok(()))
         } else if word.is_closed() && word.counting(current) <= self.phase {
-            Some(Err(Closed))
+            Some(Err(Closed(())))
         } else {
             None
         }
@@ -105,5 +105,14 @@ impl Future for Observation<'_> {
 impl Drop for Observation<'_> {
     fn drop(&mut self) {
         self.leave_slot();
+    }
+}
+
+impl fmt::Debug for Observation<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Observation")
+            .field("phase", &self.phase)
+            .field("phaser", self.phaser)
+            .finish_non_exhaustive()
     }
 }

@@ -7,9 +7,11 @@ use core::{
     task::{Context, Poll, Waker},
 };
 
+#[cfg(feature = "std")]
+use super::state::Stage;
 use super::{
-    CallOnDrop, Closed, Phaser, PhaserWaitResult,
-    state::{Lead, Stage, Stopped},
+    CallOnDrop, Closed, Phaser, WaitResult,
+    state::{Lead, Stopped},
 };
 use crate::wake::wake_all;
 
@@ -50,7 +52,7 @@ pub struct Participant {
 }
 
 /// How far a participant has come in its phase.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum WaitState {
     /// It owes its arrival.
     Due,
@@ -118,7 +120,7 @@ impl Participant {
     /// arrived or left.
     ///
     /// Nothing happens before the future is first polled. The last to arrive is ready at once, with a
-    /// result that says [`is_leader`](PhaserWaitResult::is_leader). If a phase is completed by a participant
+    /// result that says [`is_leader`](WaitResult::is_leader). If a phase is completed by a participant
     /// that leaves, those that wait are woken, and the first to be polled leads it; the others are woken
     /// once more at its end.
     ///
@@ -174,16 +176,16 @@ impl Participant {
     /// Polling the future again after it was ready panics. A panic out of `Waker::clone` leaves through
     /// the poll that cloned, before it arrives. A panic out of `Waker::wake_by_ref` leaves through the
     /// call that made it, the leader's or that of a member that helps it, once that has nobody left to wake.
-    pub fn wait(&mut self) -> PhaserWait<'_> {
-        PhaserWait(Waiting::new(self))
+    pub fn wait(&mut self) -> Wait<'_> {
+        Wait(Waiting::new(self))
     }
 
     /// Waits like [`wait`](Self::wait), but if this member leads the phase, the others stay blocked
-    /// until the [`PhaserLeader`] is released or dropped.
+    /// until the [`Leader`] is released or dropped.
     ///
     /// The others get `None`. A participant that registers meanwhile belongs to the next phase. A phase whose
     /// last arrival is made by [`arrive`](Self::arrive) or a plain `wait` is led by that, and has no
-    /// `PhaserLeader`.
+    /// `Leader`.
     ///
     /// # Examples
     ///
@@ -204,8 +206,8 @@ impl Participant {
     ///
     /// As for [`wait`](Self::wait). Once the phase is complete nobody can withdraw from it, and a leader
     /// that is leaked by [`mem::forget`](core::mem::forget) releases with its member's next call.
-    pub fn wait_leader(&mut self) -> PhaserWaitLeader<'_> {
-        PhaserWaitLeader(Waiting::new(self))
+    pub fn wait_leader(&mut self) -> WaitLeader<'_> {
+        WaitLeader(Waiting::new(self))
     }
 
     /// Arrives now and for good, and returns the phase in which that counts.
@@ -340,7 +342,7 @@ impl Participant {
             Ok(false) if waits => self.state = WaitState::Waits,
             Ok(false) => self.state = WaitState::Arrived,
             Ok(true) => self.completed(lead, replaced),
-            Err(Closed) => {}
+            Err(_) => {}
         }
         arrived
     }
@@ -403,7 +405,7 @@ impl Participant {
                 shared.slots.slot(self.slot).deregister();
                 self.completed(lead, replaced);
             }
-            Poll::Ready(Err(Closed)) => shared.slots.slot(self.slot).deregister(),
+            Poll::Ready(Err(_)) => shared.slots.slot(self.slot).deregister(),
             Poll::Pending | Poll::Ready(Ok(false)) => {}
         }
         polled
@@ -427,6 +429,24 @@ impl Participant {
             shared.ended(self.phase);
         }
         true
+    }
+
+    /// What the end of its phase brings; the next is due.
+    #[inline]
+    pub(super) fn result(&mut self, leader: bool) -> WaitResult {
+        let phase = self.phase;
+        self.next_phase();
+        WaitResult { phase, leader }
+    }
+
+    /// The same, or its leader if it holds the release.
+    pub(super) fn leader(&mut self, leads: bool) -> Option<Leader<'_>> {
+        if leads && self.state == WaitState::Holds {
+            return Some(Leader { participant: self });
+        }
+        // Also if it has led by `arrive`, which released the others.
+        self.next_phase();
+        None
     }
 
     /// Does what is left to do for a wait that was polled and is dropped before it was ready.
@@ -485,15 +505,13 @@ impl Drop for Participant {
 impl fmt::Debug for Participant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Participant")
-            .field("phase", &self.phase)
-            .field("state", &self.state)
+            .field("phase", &self.phase())
             .field("phaser", &self.phaser)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
 /// A participant's wait, whatever it brings.
-#[derive(Debug)]
 pub(super) struct Waiting<'a> {
     /// Nobody, once it was ready.
     participant: Option<&'a mut Participant>,
@@ -527,7 +545,7 @@ impl<'a> Waiting<'a> {
 
     /// Ready with the participant, and whether it leads the phase.
     #[inline]
-    fn poll(
+    pub(super) fn poll(
         &mut self,
         waker: &Waker,
         lead: Lead,
@@ -539,18 +557,12 @@ impl<'a> Waiting<'a> {
         Poll::Ready(ready.map(|leads| (participant, leads)))
     }
 
-    #[inline]
-    pub(super) fn poll_result(&mut self, waker: &Waker) -> Poll<Result<PhaserWaitResult, Closed>> {
-        let ready = self.poll(waker, Lead::Release);
-        ready.map_ok(|(participant, leader)| participant.result(leader))
-    }
-
     /// Arrives and waits without a waker, if it has not arrived.
     #[cfg(feature = "std")]
-    pub(super) fn arrive(&mut self) -> Result<(), Closed> {
+    pub(super) fn arrive(&mut self, lead: Lead) -> Result<(), Closed> {
         let participant = self.begin();
         if participant.state == WaitState::Due {
-            participant.arrive_with(true, None, Lead::Release)?;
+            participant.arrive_with(true, None, lead)?;
         }
         Ok(())
     }
@@ -579,6 +591,16 @@ impl<'a> Waiting<'a> {
     }
 }
 
+impl Waiting<'_> {
+    fn fmt_as(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut fields = f.debug_struct(name);
+        if let Some(participant) = &self.participant {
+            fields.field("participant", participant);
+        }
+        fields.finish_non_exhaustive()
+    }
+}
+
 impl Drop for Waiting<'_> {
     #[inline]
     fn drop(&mut self) {
@@ -596,34 +618,24 @@ impl Drop for Waiting<'_> {
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn core::error::Error>> {
-/// use atomic_barrier::{Phaser, PhaserWait};
+/// use atomic_barrier::{Phaser, phaser::Wait};
 ///
 /// let mut member = Phaser::new().register()?;
-/// let wait: PhaserWait<'_> = member.wait();
+/// let wait: Wait<'_> = member.wait();
 /// assert!(wait.await?.is_leader());
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
 #[must_use = "a wait arrives when it is first polled, and is taken back when it is dropped"]
-pub struct PhaserWait<'a>(Waiting<'a>);
+pub struct Wait<'a>(Waiting<'a>);
 
-impl Future for PhaserWait<'_> {
-    type Output = Result<PhaserWaitResult, Closed>;
+impl Future for Wait<'_> {
+    type Output = Result<WaitResult, Closed>;
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.poll_result(cx.waker())
-    }
-}
-
-impl Participant {
-    /// What the end of its phase brings; the next is due.
-    #[inline]
-    fn result(&mut self, leader: bool) -> PhaserWaitResult {
-        let phase = self.phase;
-        self.next_phase();
-        PhaserWaitResult { phase, leader }
+        let ready = self.0.poll(cx.waker(), Lead::Release);
+        ready.map_ok(|(participant, leads)| participant.result(leads))
     }
 }
 
@@ -635,32 +647,23 @@ impl Participant {
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn core::error::Error>> {
-/// use atomic_barrier::{Phaser, PhaserWaitLeader};
+/// use atomic_barrier::{Phaser, phaser::WaitLeader};
 ///
 /// let mut member = Phaser::new().register()?;
-/// let wait: PhaserWaitLeader<'_> = member.wait_leader();
+/// let wait: WaitLeader<'_> = member.wait_leader();
 /// assert!(wait.await?.is_some());
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
 #[must_use = "a wait arrives when it is first polled, and is taken back when it is dropped"]
-pub struct PhaserWaitLeader<'a>(Waiting<'a>);
+pub struct WaitLeader<'a>(Waiting<'a>);
 
-impl<'a> Future for PhaserWaitLeader<'a> {
-    type Output = Result<Option<PhaserLeader<'a>>, Closed>;
+impl<'a> Future for WaitLeader<'a> {
+    type Output = Result<Option<Leader<'a>>, Closed>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let ready = self.0.poll(cx.waker(), Lead::Hold);
-        ready.map_ok(|(participant, leads)| {
-            if leads && participant.state == WaitState::Holds {
-                Some(PhaserLeader { participant })
-            } else {
-                // Also if it has led by `arrive`, which released the others.
-                participant.next_phase();
-                None
-            }
-        })
+        ready.map_ok(|(participant, leads)| participant.leader(leads))
     }
 }
 
@@ -672,12 +675,12 @@ impl<'a> Future for PhaserWaitLeader<'a> {
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn core::error::Error>> {
-/// use atomic_barrier::{Phaser, PhaserLeader};
+/// use atomic_barrier::{Phaser, phaser::Leader};
 ///
 /// let phaser = Phaser::new();
 /// let (mut a, mut b) = (phaser.register()?, phaser.register()?);
 /// a.arrive()?;
-/// let leader: PhaserLeader<'_> = b.wait_leader().await?.expect("the last to arrive");
+/// let leader: Leader<'_> = b.wait_leader().await?.expect("the last to arrive");
 /// // All have come: the phase is complete, and `a` waits on.
 /// assert_eq!((phaser.phase(), phaser.arrived()), (0, 2));
 /// drop(leader);
@@ -685,13 +688,12 @@ impl<'a> Future for PhaserWaitLeader<'a> {
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
 #[must_use = "dropping the leader releases the others"]
-pub struct PhaserLeader<'a> {
+pub struct Leader<'a> {
     participant: &'a mut Participant,
 }
 
-impl PhaserLeader<'_> {
+impl Leader<'_> {
     /// The number, from 0, of the phase that this member leads.
     ///
     /// # Examples
@@ -733,8 +735,29 @@ impl PhaserLeader<'_> {
     pub fn release(self) {}
 }
 
-impl Drop for PhaserLeader<'_> {
+impl Drop for Leader<'_> {
     fn drop(&mut self) {
         self.participant.release();
+    }
+}
+
+impl fmt::Debug for Wait<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt_as("Wait", f)
+    }
+}
+
+impl fmt::Debug for WaitLeader<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt_as("WaitLeader", f)
+    }
+}
+
+impl fmt::Debug for Leader<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Leader")
+            .field("phase", &self.phase())
+            .field("phaser", &self.participant.phaser)
+            .finish_non_exhaustive()
     }
 }

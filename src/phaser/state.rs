@@ -357,7 +357,7 @@ impl State {
     ) -> Result<bool, Closed> {
         self.try_update(|word| {
             if word.is_closed() {
-                Err(Closed)
+                Err(Closed(()))
             } else if word.lacks_one() {
                 let (to, ordering) = word.led(lead);
                 Ok((to, ordering, true))
@@ -388,7 +388,7 @@ impl State {
                 let (to, ordering) = word.led(lead);
                 Ok((to, ordering, Poll::Ready(Ok(true))))
             }
-            Stage::Open if word.is_closed() => Err(Poll::Ready(Err(Closed))),
+            Stage::Open if word.is_closed() => Err(Poll::Ready(Err(Closed(())))),
             Stage::Open | Stage::Held if is_registered && is_counted => Err(Poll::Pending),
             stage => {
                 register();

@@ -1,15 +1,15 @@
 //! What the types promise beside their behaviour: auto traits, size, `const`, `Debug`, limits.
 
+#[cfg(feature = "std")]
+use atomic_barrier::barrier::WaitTimeoutError;
 use atomic_barrier::{
-    Barrier, BarrierWaitResult, Closed, Observation, Participant, Phaser, PhaserLeader, PhaserWait,
-    PhaserWaitLeader, PhaserWaitResult, RegisterError,
+    Barrier, BarrierWaitResult, Phaser,
     barrier::{
         Arrival, Leader, Observation as BarrierObservation, OwnedArrival, OwnedLeader, OwnedWait,
         OwnedWaitLeader, Wait, WaitLeader,
     },
+    phaser::{self, Closed, Observation, Participant, RegisterError},
 };
-#[cfg(feature = "std")]
-use atomic_barrier::{PhaserWaitError, barrier::WaitTimeoutError};
 use core::{
     fmt::Debug,
     future::Future,
@@ -56,16 +56,16 @@ const _: () = {
     assert!(size_of::<Phaser>() == size_of::<usize>());
     auto::<Participant>();
     assert!(size_of::<Participant>() <= 40);
-    auto::<PhaserWaitResult>();
-    value::<PhaserWaitResult>();
+    auto::<phaser::WaitResult>();
+    value::<phaser::WaitResult>();
     // These borrow their member for themselves, and so are not unwind safe.
     const fn borrows<T: Debug + Send + Sync + Unpin + RefUnwindSafe>() {}
-    borrows::<PhaserWait<'static>>();
-    future::<PhaserWait<'static>, Result<PhaserWaitResult, Closed>>();
-    borrows::<PhaserWaitLeader<'static>>();
-    future::<PhaserWaitLeader<'static>, Result<Option<PhaserLeader<'static>>, Closed>>();
-    borrows::<PhaserLeader<'static>>();
-    assert!(size_of::<PhaserLeader<'static>>() <= 40);
+    borrows::<phaser::Wait<'static>>();
+    future::<phaser::Wait<'static>, Result<phaser::WaitResult, Closed>>();
+    borrows::<phaser::WaitLeader<'static>>();
+    future::<phaser::WaitLeader<'static>, Result<Option<phaser::Leader<'static>>, Closed>>();
+    borrows::<phaser::Leader<'static>>();
+    assert!(size_of::<phaser::Leader<'static>>() <= 40);
     auto::<Observation<'static>>();
     future::<Observation<'static>, Result<(), Closed>>();
     const fn error<T: core::error::Error + Copy + Eq + Send + Sync + Unpin + 'static>() {}
@@ -79,8 +79,8 @@ const _: () = {
     const fn auto<T: Send + Sync + Unpin + UnwindSafe + RefUnwindSafe + 'static>() {}
     error::<WaitTimeoutError>();
     auto::<WaitTimeoutError>();
-    error::<PhaserWaitError>();
-    auto::<PhaserWaitError>();
+    error::<phaser::WaitError>();
+    auto::<phaser::WaitError>();
     assert!(size_of::<WaitTimeoutError>() == 0);
 };
 

@@ -7,7 +7,7 @@ use core::{
     task::{Context, Waker},
 };
 
-use atomic_barrier::{Participant, Phaser};
+use atomic_barrier::{Phaser, phaser::Participant};
 
 use support::by_hand::{CountingWaker, Outcome::*, poll};
 use support::counting_allocator::{ALLOCATIONS, allocations_in, live_bytes_after};

@@ -11,12 +11,13 @@ use core::{
 use std::{panic::resume_unwind, thread, time::Instant};
 
 use atomic_barrier::{
-    Closed, Participant, Phaser, PhaserLeader, PhaserWaitError, PhaserWaitResult,
+    Phaser,
+    phaser::{Leader, Participant, WaitError, WaitLeader, WaitResult},
 };
 
 use support::{
     by_hand::{CountingWaker, Outcome, Outcome::*, poll},
-    members::{members, numbers},
+    members::{closed, members, numbers},
     wake_hook::{panic_of, waker_that},
 };
 
@@ -24,7 +25,7 @@ fn block(member: &mut Participant) -> Outcome {
     member.wait_blocking().into()
 }
 
-fn lead(member: &mut Participant) -> PhaserLeader<'_> {
+fn lead(member: &mut Participant) -> Leader<'_> {
     let wait = Pin::new(&mut member.wait_leader()).poll(&mut Context::from_waker(Waker::noop()));
     match wait {
         Poll::Ready(Ok(Some(leader))) => leader,
@@ -40,7 +41,7 @@ fn until_arrived(phaser: &Phaser, arrived: usize) {
 }
 
 /// Each phase has so many of these results, of which one is its leader's.
-fn assert_phases(members: usize, mut results: Vec<PhaserWaitResult>) {
+fn assert_phases(members: usize, mut results: Vec<WaitResult>) {
     results.sort_by_key(|result| (result.phase(), result.is_leader()));
     for (i, result) in results.iter().enumerate() {
         assert_eq!(result.phase(), (i / members) as u64);
@@ -103,7 +104,7 @@ fn threads_and_tasks_meet() {
 
 #[test]
 fn a_thread_that_comes_last_leads_and_wakes_the_others_within_the_call() {
-    let lasts: [fn(&mut Participant) -> PhaserWaitResult; 2] = [
+    let lasts: [fn(&mut Participant) -> WaitResult; 2] = [
         |member| member.wait_blocking().unwrap(),
         // No time at all is enough for the last.
         |member| member.wait_blocking_timeout(Duration::ZERO).unwrap(),
@@ -183,8 +184,8 @@ fn a_blocked_thread_is_refused_when_the_phaser_is_closed() {
         let with_deadline = scope.spawn(|| b.wait_blocking_timeout(Duration::MAX));
         until_arrived(&phaser, 2);
         phaser.close();
-        assert_eq!(blocked.join().unwrap(), Err(Closed));
-        assert_eq!(with_deadline.join().unwrap(), Err(PhaserWaitError::Closed));
+        assert_eq!(blocked.join().unwrap(), Err(closed()));
+        assert_eq!(with_deadline.join().unwrap(), Err(WaitError::Closed));
     });
 }
 
@@ -193,7 +194,7 @@ fn a_timeout_takes_the_arrival_back() {
     let (phaser, [mut a, mut b]) = members();
     for timeout in [Duration::ZERO, Duration::from_millis(5)] {
         let result = a.wait_blocking_timeout(timeout);
-        assert_eq!(result, Err(PhaserWaitError::TimedOut));
+        assert_eq!(result, Err(WaitError::TimedOut));
         assert_eq!(numbers(&phaser), (0, 2, 0));
     }
     b.arrive().unwrap();
@@ -205,7 +206,7 @@ fn a_timeout_of_one_that_had_arrived_takes_nothing_back() {
     let (phaser, [mut a, mut b]) = members();
     a.arrive().unwrap();
     let result = a.wait_blocking_timeout(Duration::ZERO);
-    assert_eq!(result, Err(PhaserWaitError::TimedOut));
+    assert_eq!(result, Err(WaitError::TimedOut));
     assert_eq!(numbers(&phaser), (0, 2, 1));
     assert_eq!(block(&mut b), Led(0));
     assert_eq!(block(&mut a), Released(0));
@@ -221,7 +222,7 @@ fn a_timeout_of_a_complete_phase_waits_for_its_release() {
             // It may miss the leader, and has then been taken back.
             let result = loop {
                 match a.wait_blocking_timeout(TIMEOUT) {
-                    Err(PhaserWaitError::TimedOut) => assert_eq!(phaser.phase(), 0),
+                    Err(WaitError::TimedOut) => assert_eq!(phaser.phase(), 0),
                     result => break result.unwrap(),
                 }
             };
@@ -276,7 +277,7 @@ fn a_thread_that_times_out_counted_or_was_never_there() {
             assert_eq!(numbers(&phaser), (phase + 1, 2, 0));
         } else {
             assert_ne!(round % 40, 39);
-            assert_eq!([one, other], [Err(PhaserWaitError::TimedOut); 2]);
+            assert_eq!([one, other], [Err(WaitError::TimedOut); 2]);
             assert_eq!(numbers(&phaser), (phase, 2, 0));
         }
     }
@@ -310,8 +311,77 @@ fn a_panic_in_wake_comes_out_of_the_threads_call_after_all_are_woken() {
 #[test]
 fn the_error_says_what_was_waited_for() {
     assert_eq!(
-        PhaserWaitError::TimedOut.to_string(),
-        "timed out waiting for the other members of a phaser"
+        WaitError::TimedOut.to_string(),
+        "timed out waiting for the other participants of a phaser"
     );
-    assert_eq!(PhaserWaitError::Closed.to_string(), Closed.to_string());
+    assert_eq!(WaitError::Closed.to_string(), closed().to_string());
+}
+
+#[test]
+fn a_thread_leads_tasks_and_a_task_leads_threads() {
+    let (phaser, [mut thread, mut task]) = members();
+    // The thread comes last.
+    let mut wait = task.wait_leader();
+    assert!(is_pending(&mut wait));
+    let leader = thread.wait_leader_blocking().unwrap().unwrap();
+    assert_eq!((leader.phase(), numbers(&phaser)), (0, (0, 2, 2)));
+    assert!(is_pending(&mut wait));
+    leader.release();
+    assert!(!is_pending(&mut wait));
+    drop(wait);
+    // The task comes last.
+    let blocked = thread::spawn(move || {
+        let leads = thread.wait_leader_blocking().unwrap().is_some();
+        (thread, leads)
+    });
+    while phaser.arrived() == 0 {
+        thread::yield_now();
+    }
+    let leader = lead(&mut task);
+    assert_eq!(leader.phase(), 1);
+    leader.release();
+    let (thread, leads) = blocked.join().unwrap();
+    assert!(!leads);
+    drop(thread);
+}
+
+fn is_pending(wait: &mut WaitLeader<'_>) -> bool {
+    let mut context = Context::from_waker(Waker::noop());
+    Pin::new(wait).poll(&mut context).is_pending()
+}
+
+#[test]
+fn a_thread_that_waits_to_lead_withdraws_when_its_time_is_up() {
+    let (phaser, [mut a, b]) = members();
+    for _ in 0..3 {
+        let result = a.wait_leader_blocking_timeout(Duration::from_millis(1));
+        assert_eq!(result.unwrap_err(), WaitError::TimedOut);
+        assert_eq!(numbers(&phaser), (0, 2, 0));
+        let result = a.wait_blocking_deadline(Instant::now());
+        assert_eq!(result, Err(WaitError::TimedOut));
+        assert_eq!(numbers(&phaser), (0, 2, 0));
+    }
+    b.leave();
+    let leader = a.wait_leader_blocking_timeout(Duration::ZERO).unwrap();
+    assert_eq!(leader.unwrap().phase(), 0);
+    assert_eq!(a.wait_blocking_deadline(Instant::now()).unwrap().phase(), 1);
+    phaser.close();
+    assert_eq!(a.wait_leader_blocking().unwrap_err(), closed());
+    let result = a.wait_blocking_deadline(Instant::now());
+    assert_eq!(result, Err(WaitError::from(closed())));
+}
+
+#[test]
+fn a_thread_observes_the_end_of_a_phase() {
+    let (phaser, [mut a]) = members();
+    let observers = [0, 1].map(|phase| {
+        let phaser = phaser.clone();
+        thread::spawn(move || phaser.observe(phase).wait_blocking())
+    });
+    let [first, second] = observers;
+    a.arrive().unwrap();
+    assert_eq!(first.join().unwrap(), Ok(()));
+    phaser.close();
+    assert_eq!(second.join().unwrap(), Err(closed()));
+    assert_eq!(phaser.observe(0).wait_blocking(), Ok(()));
 }

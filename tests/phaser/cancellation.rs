@@ -3,9 +3,10 @@
 use core::{future::pending, mem, panic::AssertUnwindSafe, task::Waker, time::Duration};
 use std::panic::{catch_unwind, resume_unwind};
 
-#[cfg(feature = "std")]
-use atomic_barrier::Closed;
-use atomic_barrier::{Participant, Phaser, PhaserWait};
+use atomic_barrier::{
+    Phaser,
+    phaser::{Participant, Wait},
+};
 use tokio::{
     sync::oneshot,
     task::{JoinSet, yield_now},
@@ -14,10 +15,10 @@ use tokio::{
 
 use support::{
     by_hand::{CountingWaker, Outcome::*, poll},
-    members::{members, numbers},
+    members::{closed, members, numbers},
 };
 
-fn poll_once(mut wait: PhaserWait<'_>, waker: &Waker) {
+fn poll_once(mut wait: Wait<'_>, waker: &Waker) {
     assert_eq!(poll(&mut wait, waker), Pending);
 }
 
@@ -378,7 +379,7 @@ fn a_panic_closes_a_phaser_that_wants_it_and_nothing_else_does() {
     assert_eq!((numbers(&phaser), waker.wakes()), ((0, 1, 1), 1));
     assert_eq!(poll(&mut wait, &waker), Refused);
     drop(wait);
-    assert_eq!(mine.arrive(), Err(Closed));
+    assert_eq!(mine.arrive(), Err(closed()));
 }
 
 #[cfg(feature = "std")]

@@ -13,7 +13,10 @@ use std::{
     sync::Arc,
 };
 
-use atomic_barrier::{Closed, Participant, Phaser, PhaserLeader, PhaserWaitLeader};
+use atomic_barrier::{
+    Phaser,
+    phaser::{Closed, Leader, Participant, WaitLeader},
+};
 use tokio::{
     sync::oneshot,
     task::{JoinSet, yield_now},
@@ -26,24 +29,24 @@ use support::{
 };
 
 /// The ways to release, besides panics, cancellation and leaks.
-const RELEASES: [fn(PhaserLeader<'_>); 2] = [|leader| leader.release(), |leader| drop(leader)];
+const RELEASES: [fn(Leader<'_>); 2] = [|leader| leader.release(), |leader| drop(leader)];
 
-type Ready<'a> = Poll<Result<Option<PhaserLeader<'a>>, Closed>>;
+type Ready<'a> = Poll<Result<Option<Leader<'a>>, Closed>>;
 
-fn poll_leader<'a>(wait: &mut PhaserWaitLeader<'a>, waker: &Waker) -> Ready<'a> {
+fn poll_leader<'a>(wait: &mut WaitLeader<'a>, waker: &Waker) -> Ready<'a> {
     Pin::new(wait).poll(&mut Context::from_waker(waker))
 }
 
-fn is_blocked(wait: &mut PhaserWaitLeader<'_>, waker: &Waker) -> bool {
+fn is_blocked(wait: &mut WaitLeader<'_>, waker: &Waker) -> bool {
     poll_leader(wait, waker).is_pending()
 }
 
-fn is_released(wait: &mut PhaserWaitLeader<'_>) -> bool {
+fn is_released(wait: &mut WaitLeader<'_>) -> bool {
     matches!(poll_leader(wait, Waker::noop()), Poll::Ready(Ok(None)))
 }
 
 /// The member leads its phase.
-fn lead(member: &mut Participant) -> PhaserLeader<'_> {
+fn lead(member: &mut Participant) -> Leader<'_> {
     match poll_leader(&mut member.wait_leader(), Waker::noop()) {
         Poll::Ready(Ok(Some(leader))) => leader,
         other => panic!("{other:?} instead of a leader"),
@@ -150,11 +153,10 @@ fn a_leader_prints_its_member() {
     let printed = format!("{:?}", lead(&mut member));
     assert_eq!(
         printed,
-        "PhaserLeader { participant: Participant { phase: 0, state: Holds, \
-        phaser: Phaser { phase: 0, parties: 1, arrived: 1, closed: false } } }"
+        "Leader { phase: 0, phaser: Phaser { phase: 0, parties: 1, arrived: 1, closed: false, .. }, .. }"
     );
     let printed = format!("{:?}", member.wait_leader());
-    assert!(printed.starts_with("PhaserWaitLeader"), "{printed}");
+    assert!(printed.starts_with("WaitLeader"), "{printed}");
 }
 
 // Who comes and goes while the release is held.
@@ -305,7 +307,7 @@ fn a_leaked_leader_releases_with_its_members_next_call() {
         #[cfg(feature = "std")]
         |member| {
             let result = member.wait_blocking_timeout(core::time::Duration::ZERO);
-            assert_eq!(result, Err(atomic_barrier::PhaserWaitError::TimedOut));
+            assert_eq!(result, Err(atomic_barrier::phaser::WaitError::TimedOut));
         },
     ];
     for call in calls {

@@ -9,12 +9,15 @@ use core::{
 };
 use std::panic::catch_unwind;
 
-use atomic_barrier::{Closed, Observation, Participant, Phaser, PhaserLeader};
+use atomic_barrier::{
+    Phaser,
+    phaser::{Closed, Leader, Observation, Participant},
+};
 
 use support::{
     by_hand::{CountingWaker, Outcome::*, poll},
     clone_hook::unclonable_waker,
-    members::{members, numbers},
+    members::{closed, members, numbers},
 };
 
 fn look(observation: &mut Observation<'_>, waker: &Waker) -> Poll<Result<(), Closed>> {
@@ -22,9 +25,8 @@ fn look(observation: &mut Observation<'_>, waker: &Waker) -> Poll<Result<(), Clo
 }
 
 const OVER: Poll<Result<(), Closed>> = Poll::Ready(Ok(()));
-const REFUSED: Poll<Result<(), Closed>> = Poll::Ready(Err(Closed));
 
-fn lead(member: &mut Participant) -> PhaserLeader<'_> {
+fn lead(member: &mut Participant) -> Leader<'_> {
     let wait = Pin::new(&mut member.wait_leader()).poll(&mut Context::from_waker(Waker::noop()));
     match wait {
         Poll::Ready(Ok(Some(leader))) => leader,
@@ -229,14 +231,17 @@ fn closing_wakes_the_observers_of_all_phases_that_are_not_complete() {
     }
     assert_eq!(look(&mut observations[0], &wakers[0]), Poll::Pending);
     for observation in &mut observations[1..] {
-        assert_eq!(look(observation, Waker::noop()), REFUSED);
+        assert_eq!(look(observation, Waker::noop()), Poll::Ready(Err(closed())));
     }
     leader.release();
     assert_eq!(wakes(&wakers), [1; 4]);
     assert_eq!(look(&mut observations[0], &wakers[0]), OVER);
     // Later ones see the same.
     assert_eq!(look(&mut phaser.observe(0), Waker::noop()), OVER);
-    assert_eq!(look(&mut phaser.observe(1), Waker::noop()), REFUSED);
+    assert_eq!(
+        look(&mut phaser.observe(1), Waker::noop()),
+        Poll::Ready(Err(closed()))
+    );
 }
 
 #[test]
@@ -253,7 +258,7 @@ fn a_close_ends_the_observation_of_a_phase_that_only_a_leaked_wait_could_lead() 
     assert_eq!(look(&mut observation, &waker), Poll::Pending);
     phaser.close();
     assert_eq!(waker.wakes(), 1);
-    assert_eq!(look(&mut observation, &waker), REFUSED);
+    assert_eq!(look(&mut observation, &waker), Poll::Ready(Err(closed())));
     // Its participant still sees that phase, and then the end.
     assert_eq!(poll(&mut a.wait(), Waker::noop()), Led(0));
     assert_eq!(poll(&mut a.wait(), Waker::noop()), Refused);

@@ -13,8 +13,8 @@ use core::{
 use std::env;
 
 use atomic_barrier::{
-    Closed, Observation, Participant, Phaser, PhaserLeader, PhaserWait, PhaserWaitLeader,
-    RegisterError,
+    Phaser,
+    phaser::{Closed, Leader, Observation, Participant, RegisterError, Wait, WaitLeader},
 };
 use proptest::{
     collection::vec,
@@ -24,7 +24,7 @@ use proptest::{
 
 use support::{
     by_hand::{CountingWaker, Outcome, poll},
-    members::numbers,
+    members::{closed, numbers},
 };
 
 /// The wakers that polls choose from. Several futures may be polled with the same.
@@ -245,7 +245,7 @@ impl Model {
         holds: bool,
     ) -> Result<(), Closed> {
         if self.is_closed {
-            return Err(Closed);
+            return Err(closed());
         }
         if self.section.is_none() && self.arrived() + 1 == self.parties.len() {
             self.lead(member, holds);
@@ -329,10 +329,10 @@ impl Model {
             (Step::Arrived, Stage::Open | Stage::In(Section::Held)) => {
                 self.parties[member].waits = None;
                 let refused = self.is_closed && self.stage(phase) == Stage::Open;
-                return if refused { Err(Closed) } else { Ok(phase) };
+                return if refused { Err(closed()) } else { Ok(phase) };
             }
             // What it has not seen is not forgotten.
-            _ if self.is_closed => return Err(Closed),
+            _ if self.is_closed => return Err(closed()),
             (Step::Arrived, Stage::Over) | (Step::Led, _) => self.parties[member].next_phase(),
             (Step::Due | Step::Holds, _) => {}
         }
@@ -377,7 +377,7 @@ impl Model {
             return Poll::Ready(Ok(()));
         }
         if self.is_closed && phase >= self.counting() {
-            return Poll::Ready(Err(Closed));
+            return Poll::Ready(Err(closed()));
         }
         self.observers[observer].1 = Some(waker);
         Poll::Pending
@@ -398,9 +398,9 @@ struct Member<'a> {
 
 enum Doing<'a> {
     Nothing,
-    Waits(PhaserWait<'a>),
-    WaitsToLead(PhaserWaitLeader<'a>),
-    Leads { _leader: PhaserLeader<'a> },
+    Waits(Wait<'a>),
+    WaitsToLead(WaitLeader<'a>),
+    Leads { _leader: Leader<'a> },
 }
 
 impl<'a> Member<'a> {
@@ -424,7 +424,7 @@ impl<'a> Member<'a> {
             Doing::WaitsToLead(wait) => {
                 match Pin::new(wait).poll(&mut Context::from_waker(waker)) {
                     Poll::Pending => Outcome::Pending,
-                    Poll::Ready(Err(Closed)) => Outcome::Refused,
+                    Poll::Ready(Err(_)) => Outcome::Refused,
                     Poll::Ready(Ok(None)) => Outcome::Released(UNSAID),
                     Poll::Ready(Ok(Some(leader))) => {
                         let phase = leader.phase();

@@ -11,7 +11,10 @@ use std::{
     task::Wake,
 };
 
-use atomic_barrier::{Participant, Phaser, PhaserWait};
+use atomic_barrier::{
+    Phaser,
+    phaser::{Participant, Wait},
+};
 
 use support::{
     by_hand::{CountingWaker, Outcome, Outcome::*, poll},
@@ -22,7 +25,7 @@ use support::{
 
 /// A member and its wait, for wakers that poll.
 #[derive(Clone)]
-struct Shared(Arc<Mutex<Option<PhaserWait<'static>>>>);
+struct Shared(Arc<Mutex<Option<Wait<'static>>>>);
 
 impl Shared {
     fn new(member: Participant) -> Self {

@@ -14,7 +14,10 @@ use std::{
     thread,
 };
 
-use atomic_barrier::{Closed, Participant, Phaser, PhaserWaitError};
+use atomic_barrier::{
+    Phaser,
+    phaser::{Closed, Participant, WaitError},
+};
 use futures::{
     FutureExt,
     future::{Either, join_all, select, try_join_all},
@@ -24,6 +27,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use support::{
     block_on::block_on,
+    members::closed,
     random::Random,
     stress_run::{pass, time_of_each, watch},
 };
@@ -158,8 +162,8 @@ async fn meet(
             2 if ways == Ways::OfThreads => {
                 let time = Duration::from_micros(random.below(100));
                 match member.wait_blocking_timeout(time) {
-                    Err(PhaserWaitError::TimedOut) => None,
-                    Err(PhaserWaitError::Closed) => Some(Err(Closed)),
+                    Err(WaitError::TimedOut) => None,
+                    Err(_) => Some(Err(closed())),
                     Ok(result) => Some(Ok(result)),
                 }
             }
@@ -195,7 +199,7 @@ async fn visit(stress: Arc<Stress>, mut member: Participant, mut random: Random,
         assert_eq!(member.phase(), phase);
         match meet(&stress, &mut member, &mut random, ways, phase).await {
             Ok(leads) => stress.enter(phase, leads, false),
-            Err(Closed) => return,
+            Err(_) => return,
         }
     }
     match random.below(5) {
@@ -263,7 +267,7 @@ async fn observe(stress: &Stress, random: &mut Random) {
             let present = stress.phaser.phase();
             assert!(present > phase, "phase {phase} is over in {present}");
         }
-        Some(Err(Closed)) => assert!(stress.phaser.is_closed()),
+        Some(Err(_)) => assert!(stress.phaser.is_closed()),
         None => {}
     }
 }

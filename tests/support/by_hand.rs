@@ -9,7 +9,10 @@ use core::{
 };
 use std::{sync::Arc, task::Wake};
 
-use atomic_barrier::{BarrierWaitResult, Closed, PhaserWaitResult};
+use atomic_barrier::{
+    BarrierWaitResult,
+    phaser::{self, Closed},
+};
 
 #[derive(Default)]
 struct Wakes(AtomicUsize);
@@ -71,12 +74,12 @@ impl From<BarrierWaitResult> for Outcome {
     }
 }
 
-impl From<Result<PhaserWaitResult, Closed>> for Outcome {
-    fn from(result: Result<PhaserWaitResult, Closed>) -> Self {
+impl From<Result<phaser::WaitResult, Closed>> for Outcome {
+    fn from(result: Result<phaser::WaitResult, Closed>) -> Self {
         match result {
             Ok(result) if result.is_leader() => Outcome::Led(result.phase()),
             Ok(result) => Outcome::Released(result.phase()),
-            Err(Closed) => Outcome::Refused,
+            Err(_) => Outcome::Refused,
         }
     }
 }

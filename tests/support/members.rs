@@ -1,6 +1,9 @@
 //! Phasers with members, and where they stand.
 
-use atomic_barrier::{Participant, Phaser};
+use atomic_barrier::{
+    Phaser,
+    phaser::{Closed, Participant},
+};
 
 pub fn members<const N: usize>() -> (Phaser, [Participant; N]) {
     let phaser = Phaser::new();
@@ -11,4 +14,11 @@ pub fn members<const N: usize>() -> (Phaser, [Participant; N]) {
 /// Its phase, its parties and how many of them have arrived.
 pub fn numbers(phaser: &Phaser) -> (u64, usize, usize) {
     (phaser.phase(), phaser.parties(), phaser.arrived())
+}
+
+/// The error of a closed phaser, which only such a phaser makes.
+pub fn closed() -> Closed {
+    let (phaser, [mut participant]) = members();
+    phaser.close();
+    participant.arrive().unwrap_err()
 }

@@ -51,7 +51,7 @@ macro_rules! barriers {
 
 macro_rules! phasers {
     ($scenario:ident) => {
-        of_each!($scenario: atomic_barrier::Participant, asyncband::phaser::PhaserParticipant)
+        of_each!($scenario: atomic_barrier::phaser::Participant, asyncband::phaser::PhaserParticipant)
     };
 }
 

@@ -6,7 +6,7 @@ use crate::life::{Plane, Rows, Size};
 use crate::program::{assert_refused, complaint, entries, example, output, report};
 use crate::rle::{self, Run};
 use crate::runs;
-use atomic_barrier::Participant;
+use atomic_barrier::phaser::Participant;
 
 /// Runs the example, each barrier once.
 fn lockstep<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Output {

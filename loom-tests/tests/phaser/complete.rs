@@ -13,7 +13,10 @@ use crate::support::{
     phaser::{Waiting, assert_no_slot_is_lost, members},
     poll,
 };
-use atomic_barrier_over_loom::{Observation, Participant, Phaser};
+use atomic_barrier_over_loom::{
+    Phaser,
+    phaser::{Observation, Participant},
+};
 use loom::thread;
 
 /// Waits for the end of `phase`, from outside.

@@ -11,7 +11,7 @@ use crate::support::{
     phaser::{Waiting, members},
     poll,
 };
-use atomic_barrier_over_loom::Participant;
+use atomic_barrier_over_loom::phaser::Participant;
 use loom::{
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
     thread,

@@ -10,7 +10,10 @@ use crate::support::{
     phaser::{Waiting, assert_empty, assert_meets, assert_no_slot_is_lost, members},
     poll,
 };
-use atomic_barrier_over_loom::{Participant, Phaser, PhaserLeader};
+use atomic_barrier_over_loom::{
+    Phaser,
+    phaser::{Leader, Participant},
+};
 use loom::thread;
 
 #[test]
@@ -355,7 +358,7 @@ fn one_waits() -> (Phaser, Waiting, Participant, Arc<Counter>) {
 }
 
 #[track_caller]
-fn lead(member: &mut Participant) -> PhaserLeader<'_> {
+fn lead(member: &mut Participant) -> Leader<'_> {
     match poll(&mut member.wait_leader(), &Counter::new()) {
         Poll::Ready(Ok(Some(leader))) => leader,
         other => panic!("should lead: {other:?}"),

@@ -12,7 +12,7 @@ use crate::support::{
     Counter, explore, explore_bounded,
     phaser::{Waiting, assert_empty, assert_no_slot_is_lost, members},
 };
-use atomic_barrier_over_loom::{Participant, Phaser};
+use atomic_barrier_over_loom::{Phaser, phaser::Participant};
 use loom::thread;
 
 /// Runs something when it is woken, which must be once.

@@ -7,11 +7,14 @@ use std::{
     task::{Context, Poll, Wake, Waker},
 };
 
-use atomic_barrier_over_loom::{Closed, Participant, Phaser, PhaserWaitResult};
+use atomic_barrier_over_loom::{
+    Phaser,
+    phaser::{Closed, Participant, WaitResult},
+};
 
 use super::Counter;
 
-type Result = core::result::Result<PhaserWaitResult, Closed>;
+type Result = core::result::Result<WaitResult, Closed>;
 
 /// A phaser with so many members. The first four have the seats of the first segment.
 pub(crate) fn members<const N: usize>() -> (Phaser, [Participant; N]) {
@@ -100,7 +103,7 @@ impl Waiting {
                 assert_eq!(result.phase(), phase);
                 outcome[usize::from(!result.is_leader())]
             }
-            Err(Closed) => outcome[2],
+            Err(_) => outcome[2],
         };
         (self.stop(), outcome)
     }
