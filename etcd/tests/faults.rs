@@ -197,37 +197,58 @@ async fn a_process_that_joins_is_needed_in_the_present_generation() {
     assert!(history.counted[HERE as usize].contains_key("late"));
 }
 
-#[tokio::test]
-async fn a_newcomer_that_the_last_to_arrive_does_not_know_yet_is_waited_for() {
+/// `m` arrives, then the newcomer `z` joins, and `n` arrives without knowing that. By its name the newcomer
+/// comes after all that `n` knows. It arrives before `n`, or after it.
+async fn a_newcomer_is_not_known_to_the_last(arrives_first: bool) {
     let stage = Stage::new(2, OnLoss::Fail).await;
     let proxy = Proxy::new(stage.etcd.endpoint(0)).await;
     let first = stage.member("m").await;
     let builder = stage.builder("n").endpoints([proxy.endpoint()]);
     let last = stage.member_by(builder).await;
-    let crossing = async {
+    let first = async {
         first.work();
         first.cross().await.unwrap()
     };
     let others = async {
         stage.until_arrived(0, &["m"]).await;
         proxy.hold_answers();
-        // By its name it comes after all that the last one knows.
         let newcomer = stage.member("z").await;
-        last.work();
-        let arrives = async {
-            // It has not completed the generation.
-            stage.until_arrived(0, &["n"]).await;
-            proxy.pass_answers();
+        let last = async {
+            if arrives_first {
+                stage.until_arrived(0, &["z"]).await;
+            }
+            last.work();
+            last.cross().await.unwrap()
+        };
+        let newcomer = async {
+            if !arrives_first {
+                stage.until_arrived(0, &["n"]).await;
+            }
             newcomer.work();
             newcomer.cross().await.unwrap()
         };
-        tokio::join!(last.cross(), arrives)
+        let passes = async {
+            // It has not completed the generation.
+            stage.until_arrived(0, &["n"]).await;
+            proxy.pass_answers();
+        };
+        tokio::join!(last, newcomer, passes)
     };
-    let (first, (last, newcomer)) = tokio::join!(crossing, others);
-    for result in [first, last.unwrap(), newcomer] {
+    let (first, (last, newcomer, ())) = tokio::join!(first, others);
+    for result in [first, last, newcomer] {
         assert_eq!(result.processes(), 3);
     }
     stage.check().await;
+}
+
+#[tokio::test]
+async fn a_newcomer_that_the_last_to_arrive_does_not_know_yet_is_waited_for() {
+    a_newcomer_is_not_known_to_the_last(false).await;
+}
+
+#[tokio::test]
+async fn a_process_that_was_the_last_without_knowing_it_completes_when_it_does() {
+    a_newcomer_is_not_known_to_the_last(true).await;
 }
 
 #[tokio::test]
