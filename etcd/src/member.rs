@@ -512,6 +512,8 @@ async fn next(changes: &mut Option<WatchStream>) -> Result<WatchResponse, EtcdEr
 async fn until(time: Option<Instant>) {
     match time {
         None => pending().await,
+        // A timer would take its millisecond.
+        Some(time) if time <= Instant::now() => {}
         Some(time) => sleep_until(time).await,
     }
 }
