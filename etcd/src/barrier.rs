@@ -43,8 +43,8 @@ use crate::{
 /// ```
 pub struct EtcdBarrier {
     local: Barrier,
-    /// As many as there are parties, and kept until the outcome has been read: so that cannot be
-    /// overwritten before.
+    /// One permit per party. A task keeps its permit until it has read the outcome, so the next generation
+    /// cannot overwrite it before.
     turns: Semaphore,
     /// Of the last generation of the local barrier.
     outcome: Mutex<Result<WaitResult, Error>>,
@@ -53,7 +53,7 @@ pub struct EtcdBarrier {
     member: Member,
 }
 
-/// What a task learns of the generation that it has crossed.
+/// What [`EtcdBarrier::wait`] returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WaitResult {
     generation: u64,
@@ -62,41 +62,43 @@ pub struct WaitResult {
 }
 
 impl WaitResult {
-    /// Its number, from 0.
+    /// The number of the generation, from 0.
     pub fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// How many processes were counted in it: all that were live and had arrived when it was completed.
+    /// The number of processes counted in the generation: those that were live when it was completed. All of
+    /// them had arrived.
     ///
-    /// Where this process could not hear of that at the time, and etcd has compacted its history since, it is
-    /// as many as the completing process knew.
+    /// If this process was disconnected meanwhile, and etcd has compacted its history since, this is the number
+    /// of processes that the completing process knew.
     pub fn processes(&self) -> usize {
         self.processes
     }
 
-    /// Whether this task led: of all tasks of all processes at most one, the last to arrive. Where that one
-    /// was cancelled, nobody did.
+    /// Whether this task led: it was the last to arrive of all tasks of all processes. At most one task per
+    /// generation leads, and none if that task was dropped.
     pub fn is_leader(&self) -> bool {
         self.leader
     }
 }
 
-/// How a process's crossing ends.
+/// How a process comes out of a generation.
 enum Crossed {
-    Through(WaitResult),
+    Released(WaitResult),
+    /// It is to release the other processes.
     Holds(WaitResult),
 }
 
 impl EtcdBarrier {
-    /// Begins with the barrier's name, which is that of one run, and never used again: after a barrier has
-    /// been broken, or its processes have ended, its last state stays in etcd.
+    /// Names the barrier. A name is for one run and is never used again: the last state stays in etcd after
+    /// the barrier is broken or its processes have ended.
     pub fn builder(name: impl Into<String>) -> Builder {
         Builder::new(name.into())
     }
 
     pub(crate) fn new(tasks: usize, member: Member) -> EtcdBarrier {
-        // One that was held when this process joined is not its own.
+        // A generation that was held when this process joined is complete without it.
         let generation = member
             .view
             .lock()
@@ -117,24 +119,25 @@ impl EtcdBarrier {
         &self.member.keys.barrier
     }
 
-    /// This process's name.
+    /// The name of this process.
     pub fn process(&self) -> &str {
         &self.member.keys.process
     }
 
-    /// The lease of this process. It tells this membership from a later one under the same name; with a
-    /// generation it makes a fencing token.
+    /// The lease of this process. A later process of the same name has another. With a generation it makes a
+    /// fencing token.
     pub fn lease(&self) -> i64 {
         self.member.keys.lease
     }
 
-    /// The generation that this process is in, from 0: the one that the next wait is for.
+    /// The generation that the next wait is for, from 0.
     pub fn generation(&self) -> u64 {
-        // Relaxed: a number alone. Who has waited finds its own by way of the local barrier.
+        // Relaxed: a number alone, which nothing is read by. A task that has waited synchronizes with the leader
+        // of its process by the local barrier.
         self.crossed.load(Relaxed)
     }
 
-    /// How many tasks of this process meet.
+    /// The number of tasks of this process that wait for a generation.
     pub fn tasks(&self) -> usize {
         self.local.parties().max(1)
     }
@@ -143,17 +146,18 @@ impl EtcdBarrier {
     ///
     /// # Errors
     ///
-    /// [`Error::Lost`], [`Expired`](Error::Expired), [`Unreachable`](Error::Unreachable),
-    /// [`Refused`](Error::Refused) and [`NotABarrier`](Error::NotABarrier), of which the first brings all
-    /// processes to an end and the others this one; [`LeaderCancelled`](Error::LeaderCancelled), after which
-    /// it may wait again; [`Left`](Error::Left).
+    /// After [`Error::LeaderCancelled`] the tasks of this process may wait again. Any other error is final:
+    /// [`Lost`](Error::Lost) for all processes; [`Expired`](Error::Expired),
+    /// [`Unreachable`](Error::Unreachable), [`Refused`](Error::Refused), [`NotABarrier`](Error::NotABarrier) and
+    /// [`Left`](Error::Left) for this one.
     ///
     /// # Cancel safety
     ///
-    /// A wait that is dropped while other tasks of this process are missing takes its arrival back. If it
-    /// is dropped when it was the last, and on its way to the other processes, the others of its process
-    /// get [`Error::LeaderCancelled`]. The process stays arrived; its tasks' next wait goes on with the same
-    /// generation, also when that has been completed meanwhile. So nothing is lost, and nothing counted twice.
+    /// If other tasks of this process have not arrived, a wait that is dropped withdraws its arrival. The last
+    /// task to arrive waits for the other processes on behalf of its own: if that wait is dropped, the other
+    /// tasks of the process get [`Error::LeaderCancelled`], and the process stays arrived. The next wait of its
+    /// tasks is for the same generation, which may be complete by then. So no generation is missed and none is
+    /// counted twice.
     pub async fn wait(&self) -> Result<WaitResult, Error> {
         match self.cross(false).await? {
             Turn::Follows(result) => Ok(result),
@@ -161,21 +165,21 @@ impl EtcdBarrier {
         }
     }
 
-    /// Arrives, and waits. The last task to arrive, of all tasks of all processes, gets a [`Leader`], and all
-    /// the others, everywhere, stay blocked until that releases them.
+    /// Arrives, and waits as [`wait`](Self::wait) does. The last to arrive of all tasks of all processes gets a
+    /// [`Leader`]. All other tasks of all processes stay blocked until it releases them, and get `None`.
     ///
-    /// If the last to arrive has called [`wait`](Self::wait) instead, there is no leader.
+    /// If the last task to arrive has called [`wait`](Self::wait), nobody gets a `Leader`.
     ///
     /// # Errors
     ///
-    /// As for [`wait`](Self::wait). If a leader's process is lost the others are released, with a barrier
-    /// that goes on, or get [`Error::Lost`].
+    /// As for [`wait`](Self::wait). If the leader's process is lost, the others are released or get
+    /// [`Error::Lost`], as [`OnLoss`](crate::OnLoss) says.
     ///
     /// # Cancel safety
     ///
-    /// As for [`wait`](Self::wait). If the task that is dropped would have been the leader, all others stay
-    /// blocked until its process waits again: by `wait_leader` the last of its tasks then leads, by `wait` it
-    /// releases.
+    /// As for [`wait`](Self::wait). If the dropped task would have been the leader, all other processes stay
+    /// blocked until the tasks of this process wait again. If the last of these has called `wait_leader`, it is
+    /// the leader; if it has called `wait`, it releases the others.
     pub async fn wait_leader(&self) -> Result<Option<Leader<'_>>, Error> {
         match self.cross(true).await? {
             Turn::Follows(_) => Ok(None),
@@ -187,12 +191,13 @@ impl EtcdBarrier {
     ///
     /// # Errors
     ///
-    /// [`Error::Unreachable`] if etcd did not hear of it: for the others this process is live until its
-    /// lease ends. [`Error::Refused`] for the same reason. If the membership had ended before, why.
+    /// With [`Error::Unreachable`] or [`Error::Refused`] etcd has not ended the lease: for the other processes
+    /// this one is live until the lease ends by itself. If this process was no member any more, the error is the
+    /// one that its waits get.
     ///
     /// # Cancel safety
     ///
-    /// What is dropped goes on in the background.
+    /// If this is dropped after its first poll, the process leaves all the same.
     pub async fn leave(&self) -> Result<(), Error> {
         let (done, left) = oneshot::channel();
         self.member.send(Command::Leave(done));
@@ -206,7 +211,7 @@ impl EtcdBarrier {
         }
     }
 
-    /// The live processes, now and whenever that changes.
+    /// A stream of the live processes: now, and after each change.
     pub fn members(&self) -> Members<'_> {
         Members {
             barrier: self,
@@ -224,8 +229,7 @@ impl EtcdBarrier {
             let outcome = self.outcome.lock().expect("nothing panics with it");
             return outcome.clone().map(Turn::Follows);
         };
-        // A leader that is dropped half-way releases the others with this, and not with what the last
-        // generation brought.
+        // What the others get if this task is dropped below, in place of the last generation's outcome.
         self.tell(Err(Error::LeaderCancelled));
         let generation = self.generation();
         let span = tracing::info_span!(
@@ -235,7 +239,7 @@ impl EtcdBarrier {
             generation
         );
         match self.meet(generation, lead).instrument(span).await {
-            Ok(Crossed::Through(result)) => {
+            Ok(Crossed::Released(result)) => {
                 self.has_crossed(result);
                 local.release();
                 Ok(Turn::Follows(result))
@@ -270,12 +274,12 @@ impl EtcdBarrier {
             leader: progress.led,
         };
         Ok(match progress.released > generation {
-            true => Crossed::Through(result),
+            true => Crossed::Released(result),
             false => Crossed::Holds(result),
         })
     }
 
-    /// Waits for a progress, which counts also where the membership has ended after it.
+    /// Waits for a progress. It counts also if the membership has ended after it.
     async fn reached(&self, enough: impl Fn(&Progress) -> bool) -> Result<Progress, Error> {
         let mut progress = self.member.progress.clone();
         let seen = progress.wait_for(|progress| enough(progress) || progress.end.is_some());
@@ -318,12 +322,13 @@ enum Turn<'a> {
     Leads(Leader<'a>),
 }
 
-/// The leader of a generation: all other tasks of all processes stay blocked until it releases them.
+/// The leader of a generation, from [`EtcdBarrier::wait_leader`]: all other tasks of all processes stay blocked
+/// until it releases them.
 ///
-/// When it is dropped, the others are released as well, without anybody waiting for etcd's answer. If its
-/// process is lost meanwhile the barrier breaks, or the others are released, as the barrier's
-/// [`OnLoss`](crate::OnLoss) says. The process may have been lost and not know it yet: where the leader writes
-/// to something shared, that should refuse what is older by [`generation`](WaitResult::generation).
+/// Dropping it releases them too, without waiting for etcd's answer. If its process is lost, the barrier breaks
+/// or the others are released, as [`OnLoss`](crate::OnLoss) says. A process can be lost without knowing it yet: if
+/// the leader writes to something shared, that should refuse a [`generation`](WaitResult::generation) older than
+/// the newest it has seen.
 #[must_use = "the others are released when this is dropped"]
 pub struct Leader<'a> {
     barrier: &'a EtcdBarrier,
@@ -334,7 +339,7 @@ pub struct Leader<'a> {
 }
 
 impl Leader<'_> {
-    /// What the wait brings.
+    /// What [`EtcdBarrier::wait`] would have returned.
     pub fn result(&self) -> WaitResult {
         self.result
     }
@@ -344,12 +349,12 @@ impl Leader<'_> {
         Command::Release { generation }
     }
 
-    /// Releases all others, and waits until etcd has taken that.
+    /// Releases all others, and waits until etcd has recorded the release.
     ///
     /// # Errors
     ///
-    /// As for [`EtcdBarrier::wait`]: the membership may have ended while it was held. The other tasks of this
-    /// process get the same error.
+    /// As for [`EtcdBarrier::wait`]: the membership may have ended meanwhile. The other tasks of this process get
+    /// the same error.
     ///
     /// # Cancel safety
     ///
@@ -390,13 +395,15 @@ impl fmt::Debug for Leader<'_> {
 /// The live processes by name, each with its lease.
 pub type Membership = BTreeMap<String, i64>;
 
-/// A stream of what [`EtcdBarrier::members`] says. It ends when this process is no member any more.
+/// A stream of the live processes, from [`EtcdBarrier::members`]. It ends when this process is no member any
+/// more.
 ///
-/// The first is there at once. Of several changes in short order only the last may be seen.
+/// The first item is ready at once. If the processes change several times between two polls, only the last
+/// change is seen.
 ///
 /// # Cancel safety
 ///
-/// A `next()` that is dropped loses nothing.
+/// If a wait for the next item is dropped, the item is not lost.
 pub struct Members<'a> {
     barrier: &'a EtcdBarrier,
     changes: WatchStream<i64>,

@@ -13,18 +13,18 @@ use crate::{
     member::{Member, look, something},
 };
 
-/// What becomes of the barrier when a process that was counted has gone.
+/// What happens when a process is lost that has been counted in a generation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnLoss {
     /// The barrier breaks: every process gets [`Error::Lost`], now and later.
     #[default]
     Fail,
-    /// The others go on without it.
+    /// The other processes go on without it.
     Continue,
 }
 
-/// What a process comes with: [`EtcdBarrier::builder`].
+/// How a process joins a barrier, from [`EtcdBarrier::builder`].
 #[must_use = "nothing happens before `join`"]
 pub struct Builder {
     barrier: String,
@@ -73,95 +73,96 @@ impl Builder {
         }
     }
 
-    /// The name of this process, which no other of this barrier has at the same time.
+    /// The name of this process. No two live processes of a barrier have the same name.
     ///
-    /// Without one it is named by its lease, which is a number that etcd gives once.
+    /// The default is the number of its lease, which is unique.
     pub fn process(mut self, name: impl Into<String>) -> Self {
         self.process = Some(name.into());
         self
     }
 
-    /// How many processes must have joined before the first generation can complete; at first, 1. All
-    /// processes of a barrier say the same.
+    /// The number of processes that must have joined before the first generation can complete. The default is
+    /// 1. All processes of a barrier must give the same number.
     pub fn processes(mut self, processes: usize) -> Self {
         self.processes = processes;
         self
     }
 
-    /// How many tasks of this process meet in a generation; at first, 1.
-    ///
-    /// # Panics
-    ///
-    /// [`join`](Self::join) panics where this is more than
-    /// [`Barrier::MAX_PARTIES`](atomic_barrier::Barrier::MAX_PARTIES). 0 counts as 1.
+    /// The number of tasks of this process that wait for each generation. The default is 1, and 0 counts as 1.
+    /// More tasks than that may use the barrier, in turns.
     pub fn tasks(mut self, tasks: usize) -> Self {
         self.tasks = tasks;
         self
     }
 
-    /// What becomes of the barrier when a process is lost; at first, it breaks. All processes of a barrier
-    /// say the same.
+    /// What happens when a process is lost. The default is [`OnLoss::Fail`]. All processes of a barrier must give
+    /// the same.
     pub fn on_loss(mut self, on_loss: OnLoss) -> Self {
         self.on_loss = on_loss;
         self
     }
 
-    /// After what time of silence etcd takes this process for lost; at first, 5 s. etcd counts in whole
-    /// seconds, of which it asks for 2 at least.
+    /// The time after which etcd takes this process for lost if it does not hear from it. The default is 5 s.
+    /// etcd counts in whole seconds, and the least it grants is 2 with its default settings.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = ttl;
         self
     }
 
-    /// For how long this process tries to reach etcd before it gives up, and for how long it waits for its
-    /// name; at first, 30 s.
+    /// How long this process tries to reach etcd before it gives up, and how long it waits for its name. The
+    /// default is 30 s.
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
     }
 
-    /// Where etcd listens: any of its members, better all. At first, `http://127.0.0.1:2379`.
+    /// The URLs of etcd's members: one or more, best all. The default is `http://127.0.0.1:2379`.
     pub fn endpoints(mut self, endpoints: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.endpoints = endpoints.into_iter().map(Into::into).collect();
         self
     }
 
-    /// With a name and password that etcd knows.
+    /// A user of etcd and its password.
     pub fn user(mut self, name: impl Into<String>, password: impl Into<String>) -> Self {
         let (name, password) = (name.into(), password.into());
         self.user = Some(User { name, password });
         self
     }
 
-    /// Over TLS. The endpoints are then `https://`.
+    /// Connects by TLS. The endpoints must be `https://`.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, options: etcd_client::TlsOptions) -> Self {
         self.tls = Some(options);
         self
     }
 
-    /// With a client that is there already. Endpoints, user and TLS are then its own.
+    /// Uses an existing client, with its endpoints, user and TLS.
     ///
-    /// It should have been made with a connect timeout, keep-alive and `with_require_leader(true)`: without
-    /// those a process may wait at a connection or a server that is dead.
+    /// Make it with a connect timeout, keep-alive and `with_require_leader(true)`. Without these a process may
+    /// wait for a connection or a server that is dead.
     pub fn client(mut self, client: Client) -> Self {
         self.client = Some(client);
         self
     }
 
-    /// Joins: the present generation, and each one after it, needs this process from now on.
+    /// Joins: the current generation, and each one after it, waits for this process from now on.
     ///
     /// While a process of the same name is live, such as one that was killed and started again, this waits
-    /// for the end of its lease. It starts tasks on the runtime that it is called on.
+    /// for the end of its lease. It spawns two tasks on the current tokio runtime.
     ///
     /// # Errors
     ///
     /// Any but [`Error::Left`] and [`Error::LeaderCancelled`].
     ///
+    /// # Panics
+    ///
+    /// If [`tasks`](Self::tasks) is more than a [`Barrier`](atomic_barrier::Barrier) can have, or outside a tokio
+    /// runtime with time and I/O enabled.
+    ///
     /// # Cancel safety
     ///
-    /// If this is dropped, the process has not joined, or leaves at once; should etcd not hear of that, it
-    /// leaves when its lease ends.
+    /// If this is dropped, the process has not joined, or leaves at once; if etcd cannot be told, it leaves when
+    /// its lease ends.
     pub async fn join(self) -> Result<EtcdBarrier, Error> {
         let span = tracing::info_span!(
             "join",

@@ -6,15 +6,14 @@ use tonic::Code;
 
 /// Why a process could not join, cross or leave.
 ///
-/// All tasks of a process get the same error, so it is cheap to clone. After [`LeaderCancelled`] the next
-/// wait goes on where that one was; after any other the process is no member any more, and gets the same
-/// error again until it joins anew.
+/// All tasks of a process get the same error, so it is cheap to clone. After [`LeaderCancelled`] the tasks may
+/// wait again. After any other error the process is no member any more, and each wait gets the same error.
 ///
 /// [`LeaderCancelled`]: Error::LeaderCancelled
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A name cannot be part of a key: it is empty, or has a `/` or a control character in it.
+    /// A name is empty, or has a `/` or a control character in it, and so cannot be part of a key.
     #[error(
         "`{name}` cannot be a name: it must not be empty or have a `/` or control character in it"
     )]
@@ -22,69 +21,70 @@ pub enum Error {
         /// The name.
         name: String,
     },
-    /// The processes of this barrier have agreed on something else.
+    /// The first process of this barrier came with another number of processes or another [`OnLoss`](crate::OnLoss).
     #[error("the barrier has been made with `{theirs}`, and this process comes with `{ours}`")]
     TermsDiffer {
-        /// What the first process to join came with.
+        /// The terms of the first process to join.
         theirs: String,
-        /// What this one came with.
+        /// The terms of this process.
         ours: String,
     },
-    /// A live process had this name already, for as long as this one was to be patient.
+    /// Another process with this name was live for as long as this one was patient.
     #[error("a live process has the name {process} already")]
     NameTaken {
         /// The name.
         process: String,
     },
-    /// A process was lost, and the barrier is broken for all, now and later.
+    /// A process was lost, and with [`OnLoss::Fail`](crate::OnLoss::Fail) the barrier is broken for all, now and
+    /// later.
     #[error(
         "{} was lost: its lease has ended, and the barrier is broken",
         match process { Some(name) => format!("process {name}"), None => "a process".to_owned() }
     )]
     Lost {
-        /// Its name. None where it was lost before this process came, and etcd has compacted its history
-        /// since.
+        /// Its name. `None` if it was lost while this process was not connected, and etcd has compacted its
+        /// history since.
         process: Option<String>,
     },
     /// This process was silent for longer than its lease, and is no member any more.
     ///
-    /// The generation that it waited for is not complete with it, as far as etcd's history tells: where that
-    /// has been compacted meanwhile, it may be.
+    /// It was not counted in the generation that it waited for; if etcd has compacted its history meanwhile, it
+    /// cannot know.
     #[error("this process was silent for longer than its lease: it is no member any more")]
     Expired,
     /// This process has left.
     #[error("this process has left the barrier")]
     Left,
-    /// The task of this process that was on its way to the others was dropped.
+    /// The task that waited for the other processes on behalf of this one was dropped.
     ///
-    /// The process stays arrived: the next wait goes on with the same generation.
-    #[error("the task that was to meet the other processes was cancelled")]
+    /// The process stays arrived: the next wait is for the same generation.
+    #[error("the task that waited for the other processes was cancelled")]
     LeaderCancelled,
-    /// etcd did not answer for as long as this process was to be patient.
+    /// etcd did not answer for as long as this process was patient.
     #[error("etcd at {endpoints} cannot be reached")]
     Unreachable {
-        /// Where it was looked for.
+        /// The endpoints that were tried.
         endpoints: String,
-        /// The last that was heard.
+        /// The last failure.
         source: EtcdError,
     },
-    /// etcd has answered, with a refusal.
+    /// etcd has refused a request.
     #[error("etcd at {endpoints} refuses")]
     Refused {
-        /// Where that was.
+        /// The endpoints.
         endpoints: String,
-        /// Its reason.
+        /// The reason.
         source: EtcdError,
     },
-    /// Something else than a barrier writes under the barrier's name.
+    /// A key under the barrier's name has a value that no barrier writes.
     #[error("the value of {key} is not a barrier's")]
     NotABarrier {
-        /// The key with that value.
+        /// The key.
         key: String,
     },
 }
 
-/// What etcd or its client has said, in one line.
+/// An error of etcd or its client, displayed as one line.
 #[derive(Clone)]
 pub struct EtcdError(Said);
 
@@ -104,7 +104,7 @@ impl EtcdError {
         EtcdError(Said::WatchEnded(reason.to_owned()))
     }
 
-    /// The client's own error, if there is one behind this.
+    /// The client's own error, if that is the cause.
     pub fn client_error(&self) -> Option<&etcd_client::Error> {
         match &self.0 {
             Said::Client(error) => Some(error),

@@ -71,7 +71,7 @@ fn the_cost_is_a_row_for_each_cluster_and_a_process_makes_one_request_a_generati
         .collect();
     assert_eq!(rows.len(), 4, "{text}");
     for row in rows {
-        let [_, _, tasks, requests, _, _, by_itself, _, _, double, _, _] = row[..] else {
+        let [_, _, tasks, requests, _, _, double, _, _, by_itself, _, _] = row[..] else {
             panic!("{text}");
         };
         // Joining and the leases are spread over the generations.
