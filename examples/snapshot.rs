@@ -22,7 +22,10 @@ use std::{
 };
 
 use anyhow::{Error, Result, bail, ensure};
-use atomic_barrier::{Closed, Participant, Phaser};
+use atomic_barrier::{
+    Phaser,
+    phaser::{Closed, Participant},
+};
 use clap::{Parser, ValueEnum};
 use examples::{Output, Text, counted, number, print, progress, runtime, words};
 use indicatif::ProgressBar;
