@@ -1,10 +1,6 @@
 //! What the barriers take: bytes of a future, of a waiter and of a barrier, and allocations.
 
-use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    sync::atomic::{AtomicUsize, Ordering},
-    task::{Context, Waker},
-};
+use std::task::{Context, Waker};
 
 use atomic_barrier::Barrier;
 use atomic_barrier_benches::{
@@ -13,31 +9,10 @@ use atomic_barrier_benches::{
     peers::Peer,
     report::{Table, targets, verdict},
 };
-
-/// The system's allocator, with a count of calls and of bytes in use.
-struct Counting;
-
-static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
-static IN_USE: AtomicUsize = AtomicUsize::new(0);
+use support::counting_allocator::{CountingAllocator, allocations_in, live_bytes};
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-// SAFETY: every call goes to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        IN_USE.fetch_add(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller keeps `alloc`'s contract.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        IN_USE.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller keeps `dealloc`'s contract, and `ptr` is from the system.
-        unsafe { System.dealloc(ptr, layout) }
-    }
-}
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 /// Bytes of the future of a wait.
 fn future<B: Peer>() -> usize {
@@ -47,15 +22,15 @@ fn future<B: Peer>() -> usize {
 /// Bytes of a barrier of `n` that has had a generation, in itself and on the heap, while all parties
 /// but the last are waiting. Their futures are not in it.
 fn barrier<B: Peer>(n: usize) -> usize {
-    let before = IN_USE.load(Ordering::Relaxed);
+    let before = live_bytes();
     let cx = &mut Context::from_waker(Waker::noop());
     let barrier = B::new(n);
-    let own = IN_USE.load(Ordering::Relaxed) - before;
+    let own = live_bytes() - before;
     let mut waits: Vec<_> = (0..n).map(|_| Box::pin(barrier.wait())).collect();
-    let empty = IN_USE.load(Ordering::Relaxed);
+    let empty = live_bytes();
     manual::run_generation::<B, _>(&mut waits, cx, || barrier.wait());
     manual::arrive(&mut waits[1..], cx, || barrier.wait());
-    size_of::<B>() + own + IN_USE.load(Ordering::Relaxed) - empty
+    size_of::<B>() + own + live_bytes() - empty
 }
 
 /// Bytes that a waiter adds to its barrier: the difference that 4,096 more make.
@@ -69,16 +44,14 @@ fn allocations<B: Peer>(n: usize) -> usize {
     let barrier = B::new(n);
     let mut waits: Vec<_> = (0..n).map(|_| Box::pin(barrier.wait())).collect();
     manual::run_generation::<B, _>(&mut waits, cx, || barrier.wait());
-    let before = ALLOCATIONS.load(Ordering::Relaxed);
-    manual::run_generation::<B, _>(&mut waits, cx, || barrier.wait());
-    ALLOCATIONS.load(Ordering::Relaxed) - before
+    allocations_in(|| manual::run_generation::<B, _>(&mut waits, cx, || barrier.wait()))
 }
 
 /// Bytes of a barrier of `n` at which nobody has waited yet, in itself and on the heap.
 fn empty<B: Peer>(n: usize) -> usize {
-    let before = IN_USE.load(Ordering::Relaxed);
+    let before = live_bytes();
     let barrier = B::new(n);
-    let own = IN_USE.load(Ordering::Relaxed) - before;
+    let own = live_bytes() - before;
     size_of_val(&barrier) + own
 }
 

@@ -37,6 +37,11 @@ pub fn allocations_in(f: impl FnOnce()) -> usize {
     ALLOCATIONS.get() - before
 }
 
+/// What this thread has allocated and not freed, if no other thread frees it.
+pub fn live_bytes() -> usize {
+    LIVE_BYTES.get().unsigned_abs()
+}
+
 pub fn live_bytes_after(f: impl FnOnce()) -> isize {
     let before = LIVE_BYTES.get();
     f();
