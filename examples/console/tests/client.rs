@@ -21,11 +21,10 @@ use console_api::{
 use console_subscriber::{ConsoleLayer, Server, ServerParts};
 use tokio::{
     net::TcpListener,
-    sync::mpsc,
+    sync::{Mutex, mpsc},
     time::{sleep, timeout},
 };
 use tonic::transport::{self, server::TcpIncoming};
-use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
 
 /// All that the console has been sent so far.
@@ -249,21 +248,23 @@ fn counted(source: &str) -> Waiting {
     }
 }
 
-fn listen() -> (Client, DefaultGuard) {
+/// Only one test listens at a time. Where two threads emit an event for the first time at once, a console
+/// layer may not know its callsite yet, and drops it.
+async fn listen() -> (Client, impl Sized) {
+    static LISTENING: Mutex<()> = Mutex::const_new(());
+    let alone = LISTENING.lock().await;
     let interval = Duration::from_millis(20);
     let (layer, server) = ConsoleLayer::builder().publish_interval(interval).build();
     let client = Client::connect(format!("http://{}", serve(server)));
-    (
-        client,
-        tracing_subscriber::registry().with(layer).set_default(),
-    )
+    let listening = tracing_subscriber::registry().with(layer).set_default();
+    (client, (listening, alone))
 }
 
 #[tokio::test]
 async fn the_console_sees_a_static_barrier_and_who_waits_at_it() {
     static BARRIER: Barrier = Barrier::new(3);
     const LINE: u32 = line!() - 1;
-    let (mut client, _listening) = listen();
+    let (mut client, _listening) = listen().await;
 
     let one = tokio::spawn(BARRIER.wait());
     let two = tokio::spawn(async { BARRIER.wait_leader().await.is_some() });
@@ -283,7 +284,7 @@ async fn the_console_sees_a_static_barrier_and_who_waits_at_it() {
 
 #[tokio::test]
 async fn the_console_sees_that_a_barrier_is_gone() {
-    let (mut client, _listening) = listen();
+    let (mut client, _listening) = listen().await;
     let (barrier, line) = (Arc::new(Barrier::new(3)), line!());
     let wait = tokio::spawn(barrier.clone().wait_owned());
     let expected = row(file!(), line, 1, 0, vec![counted("Barrier::wait_owned")]);
