@@ -111,6 +111,6 @@ fn workers_that_cannot_be_had_are_an_error() {
         let had: usize = had.expect(&complaint).parse().expect(&complaint);
         assert!(had < memory / 2048, "{complaint}");
     }
-    let mut few = shell("ulimit -v 1600000; exec \"$@\"", &with_workers("20"));
+    let mut few = shell("ulimit -v 1600000; exec \"$@\"", &with_workers("5"));
     report(&output(&mut few));
 }
