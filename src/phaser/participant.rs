@@ -248,7 +248,7 @@ impl Participant {
                 match self.poll_arrived(None, Lead::Release)? {
                     Poll::Ready(false) => return self.arrive_in_next(),
                     Poll::Ready(true) => {}
-                    Poll::Pending => _ = self.stop(false, false),
+                    Poll::Pending => _ = self.stop(false, true),
                 }
             }
             WaitState::Led => return self.arrive_in_next(),

@@ -74,6 +74,7 @@ struct Tests {
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
     Loom,
+    Shuttle,
     Plain,
 }
 
@@ -260,15 +261,16 @@ impl Hunk {
 impl FromStr for Tests {
     type Err = Error;
 
-    /// `loom target`, `tests target`, and either with `::filter`.
+    /// `loom target`, `shuttle target`, `tests target`, and each with `::filter`.
     fn from_str(text: &str) -> Result<Self> {
         let (kind, path) = text.split_once(' ').context("no name of a test")?;
         let (target, filter) = path.split_once("::").unwrap_or((path, ""));
         Ok(Self {
             kind: match kind {
                 "loom" => Kind::Loom,
+                "shuttle" => Kind::Shuttle,
                 "tests" => Kind::Plain,
-                _ => bail!("neither \"loom\" nor \"tests\": {kind}"),
+                _ => bail!("none of \"loom\", \"shuttle\" and \"tests\": {kind}"),
             },
             target: target.to_owned(),
             filter: filter.to_owned(),
@@ -280,6 +282,7 @@ impl fmt::Display for Tests {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.kind {
             Kind::Loom => "loom",
+            Kind::Shuttle => "shuttle",
             Kind::Plain => "tests",
         };
         write!(f, "{kind} {}", self.target)?;
@@ -294,6 +297,7 @@ impl Tests {
     fn package(&self) -> &'static str {
         match self.kind {
             Kind::Loom => "loom-tests",
+            Kind::Shuttle => "shuttle-tests",
             Kind::Plain => "atomic-barrier-tests",
         }
     }
@@ -302,6 +306,7 @@ impl Tests {
     fn check(&self, workspace: &Path) -> Result<()> {
         let tests = match self.kind {
             Kind::Loom => workspace.join("loom-tests/tests"),
+            Kind::Shuttle => workspace.join("loom-tests/shuttle/tests"),
             Kind::Plain => workspace.join("tests"),
         };
         let target = tests.join(&self.target);

@@ -6,5 +6,6 @@
 )]
 
 mod barrier;
+mod phaser;
 mod scene;
 mod table;

@@ -19,8 +19,10 @@
 //! - Random orders: one thread goes on for a while, and then another.
 
 use std::{
+    any::Any,
     cell::RefCell,
     collections::BTreeMap,
+    mem::{self, ManuallyDrop},
     pin::{Pin, pin},
     sync::{
         Arc, Mutex,
@@ -51,6 +53,7 @@ thread_local! {
 struct Run {
     /// By thread; the main thread is the first.
     threads: Vec<Role>,
+    wakers: BTreeMap<usize, Waker>,
     victim: usize,
     /// How far the victim is.
     stage: Stage,
@@ -58,6 +61,8 @@ struct Run {
     steps: usize,
     /// Whether threads other than the main one may run.
     is_settling: bool,
+    /// What lives until the end of the execution, and is leaked if that fails.
+    kept: Vec<ManuallyDrop<Box<dyn Any + Send>>>,
     found: Option<Found>,
 }
 
@@ -87,23 +92,33 @@ enum Stage {
 /// Where a victim was stalled, by what it had done.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Step {
+    NotRegistered,
     NotCounted,
     Counted,
+    NotClosed,
+    Closed,
     Holds,
     Wakes,
     HasWoken,
+    InHand,
     Anywhere,
     Helps,
+    HasEnded,
 }
 
 impl Step {
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Self::NotRegistered => "no participant",
             Self::NotCounted => "not counted",
             Self::Counted => "counted",
+            Self::NotClosed => "not closed",
+            Self::Closed => "closed, before its last wake",
             Self::Holds => "holding the release",
             Self::Wakes => "complete, before its last wake",
             Self::HasWoken => "complete, after its last wake",
+            Self::InHand => "closed, an observer's waker in hand",
+            Self::HasEnded => "at its end",
             Self::Anywhere => "anywhere",
             Self::Helps => "helping, before its last wake",
         }
@@ -349,6 +364,10 @@ pub(crate) fn search(scenario: fn(&Scene)) -> BTreeMap<Found, Met> {
     let found = all.clone();
     let executions = Runner::new(search, config).run(move || {
         scenario(&Scene);
+        let kept = run(|run| mem::take(&mut run.kept));
+        kept.into_iter()
+            .map(ManuallyDrop::into_inner)
+            .for_each(drop);
         let one = run(|run| run.found.take()).expect("a scenario finds something");
         found
             .lock()
@@ -382,6 +401,11 @@ impl<T: Clone> Started<T> {
         run(|run| run.threads[self.thread].has_ended)
     }
 
+    /// What lets it poll once more, if it is in [`block_on`].
+    pub(crate) fn waker(&self) -> Option<Waker> {
+        run(|run| run.wakers.get(&self.thread).cloned())
+    }
+
     /// How often it has woken others.
     pub(crate) fn wakes(&self) -> usize {
         run(|run| run.threads[self.thread].wakes)
@@ -398,6 +422,11 @@ pub(crate) fn stall_from_here() {
 pub(crate) fn stall_until_here() {
     run(|run| run.stage = run.stage.max(Stage::Done));
     thread::yield_now();
+}
+
+/// Keeps something until the end of the execution.
+pub(crate) fn keep(value: impl Send + 'static) {
+    run(|run| run.kept.push(ManuallyDrop::new(Box::new(value))));
 }
 
 impl Scene {
@@ -441,6 +470,11 @@ impl Scene {
     pub(crate) fn settle(&self) {
         run(|run| run.is_settling = true);
         thread::yield_now();
+    }
+
+    /// Whether the victim has come to where it is stalled at the latest.
+    pub(crate) fn victim_is_done(&self) -> bool {
+        run(|run| run.stage == Stage::Done)
     }
 
     /// Lets the victim go on.
@@ -499,6 +533,7 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
         woken: AtomicBool::new(false),
     });
     let waker = Waker::from(unpark.clone());
+    run(|run| run.wakers.insert(me(), waker.clone()));
     loop {
         if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
             return output;

@@ -1,0 +1,618 @@
+//! Victims at a phaser.
+
+use std::{
+    mem,
+    pin::pin,
+    task::{Poll, Waker},
+};
+
+use atomic_barrier_over_shuttle::phaser::{Participant, Phaser};
+
+use crate::{
+    scene::{
+        Scene, Started, Step, block_on, ignored, keep, poll, stall_from_here, stall_until_here,
+    },
+    table::check,
+};
+
+const IT_GOES_ON: &str = "it goes on";
+
+/// What others call a wait that has ended: its phase and whether it has led, or nothing if closed.
+type Result = Option<(u64, bool)>;
+
+type Rescue = (&'static str, fn(&Company<'_>) -> Started<()>);
+
+/// A phaser, and all that wait for it.
+struct Company<'a> {
+    scene: &'a Scene,
+    phaser: Phaser,
+    /// Registered before anyone waits.
+    participants: Vec<Participant>,
+    waits: Vec<(&'static str, Started<Result>)>,
+    /// What comes by while the victim is stalled, and ends what it keeps if anything does.
+    rescue: Option<Rescue>,
+}
+
+/// What has come of the victim when it is stalled.
+#[derive(Debug)]
+struct Facts {
+    phase: u64,
+    parties: usize,
+    arrived: usize,
+    is_closed: bool,
+    /// Some other has led phase 0.
+    other_leads: bool,
+    wakes_left: usize,
+    /// How many others have not ended.
+    left: usize,
+    /// Whoever came by has ended what the victim kept.
+    was_rescued: bool,
+    /// The victim's call has ended.
+    has_ended: bool,
+}
+
+impl<'a> Company<'a> {
+    /// A phaser with so many participants.
+    fn new(scene: &'a Scene, participants: usize) -> Self {
+        let phaser = Phaser::new();
+        Self {
+            scene,
+            participants: phaser.register_many(participants).unwrap(),
+            phaser,
+            waits: vec![],
+            rescue: None,
+        }
+    }
+
+    fn participant(&mut self) -> Participant {
+        self.participants.pop().expect("registered")
+    }
+
+    fn wait(&mut self, kind: &'static str, wait: impl FnOnce(Phaser) -> Result + Send + 'static) {
+        let phaser = self.phaser.clone();
+        self.waits.push((kind, self.scene.other(|| wait(phaser))));
+    }
+
+    /// Starts participants that wait.
+    fn participants(&mut self, count: usize, wait: fn(&mut Participant) -> Result) {
+        for _ in 0..count {
+            let mut participant = self.participant();
+            self.wait("participants of its phase", move |_| {
+                let result = wait(&mut participant);
+                keep(participant);
+                result
+            });
+        }
+    }
+
+    /// Starts one that observes phase 0.
+    fn observer(&mut self) {
+        self.wait("observers of its phase", |phaser| {
+            block_on(phaser.observe(0)).ok().map(|()| (0, false))
+        });
+    }
+
+    /// Starts participants that wait before anyone else comes.
+    fn waiters(&mut self, count: usize) {
+        self.participants(count, wait);
+        self.scene.settle();
+    }
+
+    /// Starts the victim, as a participant.
+    fn victim(&mut self, act: fn(Participant)) -> Started<()> {
+        let participant = self.participant();
+        self.scene.victim(move || act(participant))
+    }
+
+    /// Starts the victim, as no participant.
+    fn stranger(&self, act: fn(Phaser)) -> Started<()> {
+        let phaser = self.phaser.clone();
+        self.scene.victim(move || act(phaser))
+    }
+
+    fn left(&self) -> Vec<&'static str> {
+        let left = self.waits.iter().filter(|(_, wait)| !wait.has_ended());
+        left.map(|(kind, _)| *kind).collect()
+    }
+
+    fn find(mut self, victim: &Started<()>, step: fn(&Facts) -> Step) {
+        self.scene.act();
+        let mut results = self.waits.iter().filter_map(|(_, wait)| wait.result()?);
+        let mut facts = Facts {
+            phase: self.phaser.phase(),
+            parties: self.phaser.parties(),
+            arrived: self.phaser.arrived(),
+            is_closed: self.phaser.is_closed(),
+            other_leads: results.any(|(phase, leads)| phase == 0 && leads),
+            wakes_left: victim.wakes(),
+            left: self.left().len(),
+            was_rescued: false,
+            has_ended: self.scene.victim_is_done(),
+        };
+        let left = self.left();
+
+        let mut until = IT_GOES_ON;
+        if let (Some((name, rescue)), false) = (self.rescue.take(), left.is_empty()) {
+            let rescuer = rescue(&self);
+            self.scene.settle();
+            assert!(rescuer.has_ended(), "whoever comes by does not come back");
+            if self.left().is_empty() {
+                until = name;
+                facts.was_rescued = true;
+            }
+        }
+
+        self.scene.resume();
+        facts.wakes_left = victim.wakes() - facts.wakes_left;
+        self.scene.found(step(&facts), left, until);
+    }
+}
+
+fn wait(participant: &mut Participant) -> Result {
+    let result = block_on(participant.wait()).ok()?;
+    Some((result.phase(), result.is_leader()))
+}
+
+/// For a victim that arrives in phase 0, with two others.
+fn arrival(facts: &Facts) -> Step {
+    match facts {
+        Facts {
+            phase: 0,
+            arrived: 2,
+            ..
+        } => Step::NotCounted,
+        Facts { phase: 0, .. } => Step::Holds,
+        Facts {
+            other_leads: true, ..
+        } => Step::Counted,
+        Facts { wakes_left: 0, .. } => Step::HasWoken,
+        _ => Step::Wakes,
+    }
+}
+
+#[test]
+fn register() {
+    fn scenario(scene: &Scene) {
+        let mut company = Company::new(scene, 2);
+        let victim = company.stranger(|phaser| {
+            stall_from_here();
+            let participant = phaser.register();
+            stall_until_here();
+            drop(participant);
+        });
+        company.participants(2, wait);
+        company.find(&victim, |facts| match facts {
+            Facts { parties: 2, .. } => Step::NotRegistered,
+            _ => Step::NotCounted,
+        });
+    }
+    check("phaser: register", &[scenario]);
+}
+
+#[test]
+fn first_poll() {
+    fn scenario(scene: &Scene) {
+        let mut company = Company::new(scene, 3);
+        let victim = company.victim(|mut participant| {
+            let mut wait = pin!(participant.wait());
+            stall_from_here();
+            let _ = poll(wait.as_mut(), &ignored());
+            stall_until_here();
+        });
+        company.participants(2, wait);
+        company.observer();
+        company.find(&victim, arrival);
+    }
+    check("phaser: first poll", &[scenario]);
+}
+
+#[test]
+fn later_poll_with_the_same_waker() {
+    fn scenario(scene: &Scene) {
+        let mut company = Company::new(scene, 3);
+        let victim = company.victim(|mut participant| {
+            let mut wait = pin!(participant.wait());
+            let waker = ignored();
+            assert!(poll(wait.as_mut(), &waker).is_pending());
+            stall_from_here();
+            let _ = poll(wait.as_mut(), &waker);
+            stall_until_here();
+        });
+        company.participants(2, wait);
+        company.observer();
+        company.find(&victim, arrival);
+    }
+    check("phaser: later poll with the same waker", &[scenario]);
+}
+
+#[test]
+fn later_poll_with_another_waker() {
+    fn scenario(scene: &Scene) {
+        let mut company = Company::new(scene, 3);
+        let victim = company.victim(|mut participant| {
+            let mut wait = pin!(participant.wait());
+            assert!(poll(wait.as_mut(), &ignored()).is_pending());
+            stall_from_here();
+            let _ = poll(wait.as_mut(), &ignored());
+            stall_until_here();
+        });
+        company.participants(2, wait);
+        company.observer();
+        company.find(&victim, arrival);
+    }
+    check("phaser: later poll with another waker", &[scenario]);
+}
+
+#[test]
+fn drop_of_a_wait() {
+    fn scenario(scene: &Scene) {
+        let mut company = Company::new(scene, 3);
+        let victim = company.victim(|mut participant| {
+            let mut wait = Box::pin(participant.wait());
+            assert!(poll(wait.as_mut(), &ignored()).is_pending());
+            stall_from_here();
+            drop(wait);
+            stall_until_here();
+        });
+        company.participants(2, wait);
+        company.find(&victim, arrival);
+    }
+    check("phaser: drop of a wait", &[scenario]);
+}
+
+#[test]
+fn arrive() {
+    fn scenario(scene: &Scene) {
+        let mut company = Company::new(scene, 3);
+        let victim = company.victim(|mut participant| {
+            stall_from_here();
+            let _ = participant.arrive();
+            stall_until_here();
+        });
+        company.participants(2, wait);
+        company.observer();
+        company.find(&victim, arrival);
+    }
+    check("phaser: arrive", &[scenario]);
+}
+
+#[test]
+fn arrive_after_a_leaked_wait() {
+    fn scenario(scene: &Scene) {
+        let mut company = Company::new(scene, 2);
+        company.observer();
+        let leaves = company.participant();
+        let victim = company.victim(|mut participant| {
+            let mut wait = Box::pin(participant.wait());
+            assert!(poll(wait.as_mut(), &ignored()).is_pending());
+            mem::forget(wait);
+            stall_from_here();
+            let _ = participant.arrive();
+            stall_until_here();
+        });
+        scene.other(move || leaves.leave());
+        company.find(&victim, |facts| match facts {
+            Facts {
+                has_ended: true, ..
+            } => Step::HasEnded,
+            _ => Step::Counted,
+        });
+    }
+    check("phaser: arrive after a leaked wait", &[scenario]);
+}
+
+#[test]
+fn hold() {
+    fn scenario(scene: &Scene) {
+        let mut company = Company::new(scene, 3);
+        let victim = company.victim(|mut participant| {
+            let mut wait = pin!(participant.wait_leader());
+            stall_from_here();
+            let leader = poll(wait.as_mut(), &ignored());
+            stall_until_here();
+            drop(leader);
+        });
+        company.participants(2, wait);
+        company.observer();
+        company.find(&victim, arrival);
+    }
+    check("phaser: hold", &[scenario]);
+}
+
+#[test]
+fn release() {
+    fn scenario(scene: &Scene) {
+        let mut company = Company::new(scene, 3);
+        company.waiters(2);
+        company.observer();
+        let victim = company.victim(|mut participant| {
+            let mut wait = pin!(participant.wait_leader());
+            let leader = poll(wait.as_mut(), &ignored());
+            assert!(matches!(leader, Poll::Ready(Ok(Some(_)))));
+            stall_from_here();
+            drop(leader);
+            stall_until_here();
+        });
+        company.find(&victim, |facts| match facts {
+            Facts { phase: 0, .. } => Step::Holds,
+            Facts { wakes_left: 0, .. } => Step::HasWoken,
+            _ => Step::Wakes,
+        });
+    }
+    check("phaser: release", &[scenario]);
+}
+
+/// For a victim that leaves while two others wait.
+fn departure(facts: &Facts) -> Step {
+    match facts {
+        Facts { parties: 3, .. } => Step::NotCounted,
+        Facts { wakes_left: 0, .. } => Step::HasWoken,
+        _ => Step::Wakes,
+    }
+}
+
+#[test]
+fn leave() {
+    fn company<'a>(scene: &'a Scene) -> (Company<'a>, Started<()>) {
+        let mut company = Company::new(scene, 3);
+        company.waiters(2);
+        company.observer();
+        let victim = company.victim(|participant| {
+            stall_from_here();
+            participant.leave();
+            stall_until_here();
+        });
+        (company, victim)
+    }
+    fn newcomer_leaves(scene: &Scene) {
+        let (mut company, victim) = company(scene);
+        company.rescue = Some(("another registers and leaves", |company| {
+            let phaser = company.phaser.clone();
+            company.scene.other(move || drop(phaser.register()))
+        }));
+        company.find(&victim, departure);
+    }
+    fn newcomers_meet(scene: &Scene) {
+        let (mut company, victim) = company(scene);
+        company.rescue = Some(("two others register and meet", |company| {
+            let phaser = company.phaser.clone();
+            let has_left = phaser.parties() == 2;
+            company.scene.other(move || {
+                let [mut one, mut other] = [(); 2].map(|()| phaser.register().unwrap());
+                if has_left {
+                    let mut waits = pin!(one.wait());
+                    let _ = poll(waits.as_mut(), &ignored());
+                    block_on(other.wait()).unwrap();
+                    block_on(waits).unwrap();
+                }
+            })
+        }));
+        company.find(&victim, departure);
+    }
+    fn polled(scene: &Scene) {
+        let (mut company, victim) = company(scene);
+        company.rescue = Some(("a participant is polled", |company| {
+            let waker = company.waits[0].1.waker();
+            company
+                .scene
+                .other(|| waker.into_iter().for_each(Waker::wake))
+        }));
+        company.find(&victim, departure);
+    }
+    check("phaser: leave", &[newcomer_leaves, newcomers_meet, polled]);
+}
+
+#[test]
+fn leave_when_nobody_waits() {
+    fn scenario(scene: &Scene) {
+        let mut company = Company::new(scene, 2);
+        company.observer();
+        let victim = company.victim(|participant| {
+            stall_from_here();
+            participant.leave();
+            stall_until_here();
+        });
+        let mut arrives = company.participant();
+        scene.other(move || {
+            arrives.arrive().unwrap();
+            keep(arrives);
+        });
+        company.find(&victim, |facts| match facts {
+            Facts { phase: 0, .. } => Step::NotCounted,
+            Facts { wakes_left: 0, .. } => Step::HasWoken,
+            _ => Step::Wakes,
+        });
+    }
+    check("phaser: leave when nobody waits", &[scenario]);
+}
+
+#[test]
+fn leave_after_an_arrival() {
+    fn arrived(scene: &Scene) {
+        let mut company = Company::new(scene, 3);
+        let victim = company.victim(|mut participant| {
+            participant.arrive().unwrap();
+            stall_from_here();
+            participant.leave();
+            stall_until_here();
+        });
+        company.participants(2, wait);
+        company.find(&victim, |_| Step::Anywhere);
+    }
+    fn waits(scene: &Scene) {
+        let mut company = Company::new(scene, 3);
+        let victim = company.victim(|mut participant| {
+            let mut wait = Box::pin(participant.wait());
+            assert!(poll(wait.as_mut(), &ignored()).is_pending());
+            mem::forget(wait);
+            stall_from_here();
+            participant.leave();
+            stall_until_here();
+        });
+        company.participants(2, wait);
+        company.find(&victim, |_| Step::Anywhere);
+    }
+    check("phaser: leave after an arrival", &[arrived, waits]);
+}
+
+#[test]
+fn leave_while_holding() {
+    fn scenario(scene: &Scene) {
+        let mut company = Company::new(scene, 3);
+        company.waiters(2);
+        company.observer();
+        let victim = company.victim(|mut participant| {
+            let mut wait = Box::pin(participant.wait_leader());
+            let leader = poll(wait.as_mut(), &ignored());
+            assert!(matches!(leader, Poll::Ready(Ok(Some(_)))));
+            mem::forget(leader);
+            drop(wait);
+            stall_from_here();
+            participant.leave();
+            stall_until_here();
+        });
+        company.find(&victim, |facts| match facts {
+            Facts { phase: 0, .. } => Step::Holds,
+            Facts { wakes_left: 0, .. } => Step::HasWoken,
+            _ => Step::Wakes,
+        });
+    }
+    check("phaser: leave while holding", &[scenario]);
+}
+
+/// The phase is completed by a departure, and the victim comes to lead it.
+#[test]
+fn lead() {
+    fn scenario(scene: &Scene) {
+        let mut company = Company::new(scene, 3);
+        company.waiters(1);
+        company.observer();
+        let leaves = company.participant();
+        let victim = company.victim(|mut participant| {
+            let mut wait = pin!(participant.wait());
+            let waker = ignored();
+            assert!(poll(wait.as_mut(), &waker).is_pending());
+            stall_from_here();
+            let _ = poll(wait.as_mut(), &waker);
+            stall_until_here();
+        });
+        scene.other(move || leaves.leave());
+        company.find(&victim, |facts| match facts {
+            Facts {
+                other_leads: true, ..
+            } => Step::Counted,
+            Facts { wakes_left: 0, .. } => Step::HasWoken,
+            _ => Step::Wakes,
+        });
+    }
+    check("phaser: lead", &[scenario]);
+}
+
+/// The phase may be completed by a departure, and ended by the victim, if nobody else waits.
+#[test]
+fn drop_of_a_wait_of_a_complete_phase() {
+    fn scenario<const OTHERS: usize>(scene: &Scene) {
+        let mut company = Company::new(scene, 2 + OTHERS);
+        company.waiters(OTHERS);
+        company.observer();
+        let leaves = company.participant();
+        let victim = company.victim(|mut participant| {
+            let mut wait = Box::pin(participant.wait());
+            assert!(poll(wait.as_mut(), &ignored()).is_pending());
+            stall_from_here();
+            drop(wait);
+            stall_until_here();
+        });
+        scene.other(move || leaves.leave());
+        company.find(&victim, |facts| match facts {
+            facts if facts.phase == 0 && facts.arrived < facts.parties => Step::NotCounted,
+            Facts { phase: 0, .. } => Step::Counted,
+            Facts {
+                other_leads: true, ..
+            } => Step::Counted,
+            Facts { wakes_left: 0, .. } => Step::HasWoken,
+            _ => Step::Wakes,
+        });
+    }
+    let scenarios: [fn(&Scene); 2] = [scenario::<0>, scenario::<1>];
+    check("phaser: drop of a wait, another leaves", &scenarios);
+}
+
+#[test]
+fn observe() {
+    fn first(scene: &Scene) {
+        let mut company = Company::new(scene, 2);
+        let victim = company.stranger(|phaser| {
+            let mut observation = pin!(phaser.observe(0));
+            stall_from_here();
+            let _ = poll(observation.as_mut(), &ignored());
+            stall_until_here();
+        });
+        company.participants(2, wait);
+        company.observer();
+        company.find(&victim, |_| Step::Anywhere);
+    }
+    fn later(scene: &Scene) {
+        let mut company = Company::new(scene, 2);
+        let victim = company.stranger(|phaser| {
+            let mut observation = pin!(phaser.observe(0));
+            assert!(poll(observation.as_mut(), &ignored()).is_pending());
+            stall_from_here();
+            let _ = poll(observation.as_mut(), &ignored());
+            stall_until_here();
+        });
+        company.participants(2, wait);
+        company.observer();
+        company.find(&victim, |_| Step::Anywhere);
+    }
+    fn dropped(scene: &Scene) {
+        let mut company = Company::new(scene, 2);
+        let victim = company.stranger(|phaser| {
+            let mut observation = Box::pin(phaser.observe(0));
+            assert!(poll(observation.as_mut(), &ignored()).is_pending());
+            stall_from_here();
+            drop(observation);
+            stall_until_here();
+        });
+        company.participants(2, wait);
+        company.observer();
+        company.find(&victim, |_| Step::Anywhere);
+    }
+    check("phaser: observe", &[first, later, dropped]);
+}
+
+#[test]
+fn close() {
+    fn scenario(scene: &Scene) {
+        let mut company = Company::new(scene, 3);
+        company.waiters(2);
+        company.observer();
+        scene.settle();
+        let victim = company.stranger(|phaser| {
+            stall_from_here();
+            phaser.close();
+            stall_until_here();
+        });
+        let mut arrives = company.participant();
+        scene.other(move || {
+            let _ = arrives.arrive();
+            keep(arrives);
+        });
+        company.rescue = Some(("another closes", |company| {
+            let phaser = company.phaser.clone();
+            company.scene.other(move || phaser.close())
+        }));
+        company.find(&victim, |facts| match facts {
+            Facts {
+                is_closed: false, ..
+            } => Step::NotClosed,
+            Facts {
+                was_rescued: true, ..
+            } => Step::Closed,
+            Facts { wakes_left: 0, .. } => Step::HasWoken,
+            Facts { left: 0, .. } => Step::Closed,
+            _ => Step::InHand,
+        });
+    }
+    check("phaser: close", &[scenario]);
+}
