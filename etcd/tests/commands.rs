@@ -117,6 +117,8 @@ fn an_etcd_that_is_not_there_is_named() {
     }
     fails(
         "run --processes 1 --patience 1 --endpoint http://127.0.0.1:1",
-        &["run: no history from http://127.0.0.1:1"],
+        &[
+            "run: etcd at http://127.0.0.1:1: tcp connect error: Connection refused (os error 111)\n",
+        ],
     );
 }

@@ -12,7 +12,8 @@ mod settings;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use atomic_barrier_etcd::{EtcdError, etcd_client};
 use clap::{Parser, Subcommand, ValueEnum};
 
 use self::{process::Work, settings::Settings};
@@ -93,11 +94,22 @@ async fn one_process(
     records: Option<PathBuf>,
     way: Way,
 ) -> Result<()> {
+    let endpoints = settings.endpoints.clone();
     let summary = match way {
-        Way::Crate => process::run(settings, work, records).await?,
-        Way::EveryTask => every_task::run(settings, work).await?,
-        Way::DoubleBarrier => double_barrier::run(settings, work).await?,
-    };
+        Way::Crate => process::run(settings, work, records).await,
+        Way::EveryTask => in_words(&endpoints, every_task::run(settings, work).await),
+        Way::DoubleBarrier => in_words(&endpoints, double_barrier::run(settings, work).await),
+    }?;
     println!("{} seconds", summary.time.as_secs_f64());
     Ok(())
+}
+
+/// Says where etcd is, and in words what its client has met.
+fn in_words<T>(endpoints: &[String], outcome: Result<T>) -> Result<T> {
+    outcome
+        .map_err(|error| match error.downcast::<etcd_client::Error>() {
+            Ok(error) => EtcdError::from(error).into(),
+            Err(error) => error,
+        })
+        .with_context(|| format!("etcd at {}", endpoints.join(", ")))
 }

@@ -18,6 +18,7 @@ use tokio::{
 use crate::{
     etcd::Etcd,
     history::{self, History},
+    in_words,
     process::Work,
     settings::{Loss, Terms},
 };
@@ -72,7 +73,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         tokio::select! {
             _ = victim.wait() => {}
             reached = history::until_complete(&endpoints, &barrier, at) => {
-                reached?;
+                in_words(&endpoints, reached)?;
                 victim.kill().await?;
                 println!("{at} generations are complete: {name} is killed");
             }
@@ -89,8 +90,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     }
 
     let seconds = start.elapsed().as_secs_f64();
-    let read = history::read(&endpoints, &barrier, 1).await;
-    let events = read.with_context(|| format!("no history from {}", endpoints.join(", ")))?;
+    let events = in_words(&endpoints, history::read(&endpoints, &barrier, 1).await)?;
     let history = history::replay(&events, terms.on_loss == Loss::Fail)?;
     report(&history, records.path(), work.tasks)?;
     println!("{seconds:.1} s in all");
