@@ -20,7 +20,7 @@ pub(crate) struct Keys {
     pub(crate) lease: i64,
 }
 
-/// A range of keys: from the first up to the second, which is not in it.
+/// A range of keys, without its end.
 pub(crate) type Range = (String, String);
 
 impl Keys {
@@ -65,7 +65,7 @@ impl Keys {
         (first, options)
     }
 
-    /// Asks for those who were live at a revision.
+    /// The request for the processes that were live at a revision.
     pub(crate) fn live_at(&self, revision: i64) -> (String, GetOptions) {
         let options = GetOptions::new()
             .with_prefix()
@@ -92,8 +92,8 @@ impl Keys {
         ])
     }
 
-    /// To arrive in the generation that `view` knows; and to complete it in the same request, with
-    /// `complete`, if all others have.
+    /// Arrives in the current generation of `view`. If all others have arrived, completes it in the same request,
+    /// with a state of kind `complete`.
     pub(crate) fn arrive(&self, view: &View, complete: Option<Kind>) -> Txn {
         let generation = view.state.generation;
         let arrive = self.bound(self.arrived(&self.process), &generation.to_string());
@@ -130,7 +130,7 @@ impl Keys {
             (first.is_some_and(|name| *name < self.process), before),
             (last.is_some_and(|name| *name > self.process), after),
         ] {
-            // Where there is nobody the comparison would fail.
+            // Over an empty range the comparison would fail.
             if somebody {
                 let equal = Compare::value(from, CompareOp::Equal, generation.as_str());
                 all.push(equal.with_range(to));
@@ -139,7 +139,7 @@ impl Keys {
         all
     }
 
-    /// To put another state in the place of the one that `view` knows.
+    /// Replaces the state that `view` knows.
     pub(crate) fn replace(&self, view: &View, state: &State) -> Txn {
         Txn::new()
             .when([self.same_state(view)])

@@ -12,9 +12,9 @@ use tokio::{
 
 use crate::{Error, error::EtcdError};
 
-/// What has no answer after this time is asked again.
+/// A request without an answer is sent again after this time.
 pub(crate) const REQUEST: Duration = Duration::from_secs(5);
-/// How long a process that goes waits for etcd to hear of it.
+/// How long a process that leaves waits for etcd's answer.
 const GOODBYE: Duration = Duration::from_secs(2);
 
 /// One request.
@@ -39,10 +39,10 @@ impl Outage {
         *self = Outage::default();
     }
 
-    /// When to try again; or the error, where that is no use or too late.
+    /// When to try again; the error, if that is of no use or patience is over.
     ///
-    /// The time counts from the first failure, not from the last success: a process that was stopped in
-    /// between tries once more, and learns what has happened.
+    /// Patience begins at the first failure, not at the last success: a process that was stopped in between
+    /// tries once more, and learns what has happened.
     pub(crate) fn failed(
         &mut self,
         error: EtcdError,
@@ -53,13 +53,13 @@ impl Outage {
         if !error.is_temporary() || now - since >= patience {
             return Err(error);
         }
-        // With one endpoint of three gone, the next attempt most likely finds another.
+        // If one endpoint of three is down, the next attempt most likely takes another.
         self.pause = (self.pause * 2).clamp(Duration::from_millis(5), Duration::from_millis(200));
         Ok(now + self.pause)
     }
 }
 
-/// Where etcd is, and how long to be patient with it.
+/// A client, where it looks for etcd, and how long it tries.
 #[derive(Clone)]
 pub(crate) struct Etcd {
     pub(crate) client: Client,
@@ -189,7 +189,7 @@ async fn revoke(client: &Client, id: i64) -> Result<(), EtcdError> {
     }
 }
 
-/// Comes back when there is nothing more to keep.
+/// Returns when the lease cannot be kept alive any more.
 async fn keep_alive(etcd: Etcd, id: i64, every: Duration) -> Error {
     let mut outage = Outage::default();
     let mut leases = etcd.client.lease_client();
@@ -204,7 +204,7 @@ async fn keep_alive(etcd: Etcd, id: i64, every: Duration) -> Error {
             Err(_) => EtcdError::no_answer(every.min(REQUEST)),
         };
         if error.is_lease_not_found() {
-            // Its end is an event as well, and what came before that is to be heard first.
+            // The end of the lease is an event, and the watch brings the events before it first.
             sleep(etcd.patience).await;
             return Error::Expired;
         }

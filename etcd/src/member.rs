@@ -1,8 +1,8 @@
 //! A process's membership: a task that follows etcd's events, and arrives when it is told to.
 //!
-//! What a transaction did is never read from its answer: it comes through the watch, like what the others
-//! do. So a request whose answer was lost is simply made again: if it had been taken, its comparisons fail
-//! or it changes nothing.
+//! The task learns what its transactions did from the watch alone, as it learns what other processes did. So
+//! a request without an answer is sent again: if etcd had applied it, its comparisons fail now or it changes
+//! nothing.
 
 use std::{
     future::pending,
@@ -25,8 +25,8 @@ use crate::{
     view::{Change, Kind, State, View},
 };
 
-/// How far this process has come. Each is all that it takes to know what became of the last crossing, as
-/// none begins before the one before it has been looked at.
+/// How far this process has come. The last value is enough: a process does not arrive again before its tasks
+/// have seen how the generation ended.
 #[derive(Clone, Debug)]
 pub(crate) struct Progress {
     /// Generations of which all have been released.
@@ -37,7 +37,7 @@ pub(crate) struct Progress {
     pub(crate) led: bool,
     /// The generation that this process is to release all from.
     pub(crate) holds: Option<u64>,
-    /// Nothing further will come.
+    /// Why the membership has ended.
     pub(crate) end: Option<Error>,
 }
 
@@ -47,7 +47,7 @@ pub(crate) enum Command {
     Leave(oneshot::Sender<Result<(), Error>>),
 }
 
-/// The handle. The task ends when it is dropped.
+/// The handle of the task, which ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) keys: Keys,
@@ -113,16 +113,16 @@ impl Member {
     }
 }
 
-/// This process has arrived, or tried to, as far as it knew then.
+/// A transaction by which this process has arrived, or tried to.
 #[derive(Debug)]
 struct Attempt {
-    /// The state of which it was one.
+    /// The revision of the state that it compared.
     state_revision: i64,
-    /// etcd's revision when it did it. None before the answer.
+    /// etcd's revision when it was applied. `None` before the answer.
     answered: Option<i64>,
-    /// The first that joined after what it knew.
+    /// The revision of the first join that it did not know.
     joined: Option<i64>,
-    /// Somebody has gone after what it knew.
+    /// A process has gone that it knew as live.
     gone: bool,
 }
 
@@ -149,7 +149,7 @@ struct Follower {
     reading: Option<Pending<Read>>,
     read_again: Option<Instant>,
     read_outage: Outage,
-    /// The next event is not to be had any more.
+    /// etcd has compacted the events after the last known one.
     compacted: bool,
 
     /// The generation that this process is to arrive in, and whether it holds if it completes it.
@@ -204,7 +204,7 @@ impl Follower {
                 end = self.lease.lapsed() => self.end(end),
             }
             let over = self.progress.borrow().end.is_some();
-            // Where the barrier is broken this may be the one to say so to those who come later.
+            // If the barrier is broken, this process may have to record that for those that join later.
             if over && !self.is_broken() {
                 return;
             }
@@ -267,13 +267,13 @@ impl Follower {
         let enough = view.state.generation > 0 || view.live.len() >= self.processes;
         let due = match &self.attempt {
             Some(attempt) if attempt.state_revision == view.state_revision => {
-                // A newcomer that was not known, and has kept the generation from being completed.
+                // A process had joined that this one did not know, so its transaction could not complete.
                 let overtaken = (attempt.joined.zip(attempt.answered))
                     .is_some_and(|(joined, answered)| joined <= answered);
                 if !enough || !(overtaken || attempt.gone) {
                     return None;
                 }
-                // Any of those who wait can complete it now, if anybody can.
+                // Any process that waits can complete the generation now, if one can.
                 now + self.turn(&view)
             }
             _ => now,
@@ -289,8 +289,8 @@ impl Follower {
         })
     }
 
-    /// What any one of all may do is for the first of them, by name; the others come after it, and find
-    /// most often that it is done.
+    /// What any process may do they try one after the other, by rank of their names. The event of the first
+    /// that succeeds stops the others.
     fn turn(&self, view: &View) -> Duration {
         let before = view.live.range(..self.keys.process.clone()).count();
         Duration::from_micros(50) * u32::try_from(before).unwrap_or(u32::MAX)
@@ -319,7 +319,7 @@ impl Follower {
                 if let Some(attempt) = &mut self.attempt {
                     attempt.answered = Some(revision);
                 } else {
-                    // What it was to change it has changed, or somebody else has: wait for the event.
+                    // This process has changed the state, or another has: wait for the event.
                     self.write_again = Some(Instant::now() + AGAIN);
                 }
             }
@@ -434,7 +434,7 @@ impl Follower {
         self.publish();
     }
 
-    /// Tells the process's tasks. After each event: what comes after it must not hide what it means.
+    /// Tells the tasks of this process, after each event: a later event must not hide an earlier one.
     fn publish(&self) {
         let view = self.view();
         let (state, ours) = (&view.state, view.state.lease == self.lease.id);
@@ -461,10 +461,10 @@ impl Follower {
     }
 }
 
-/// After a request that has changed nothing any more; what has, is an event on its way.
+/// How long to wait for the event of a change before asking again.
 const AGAIN: Duration = Duration::from_millis(200);
 
-/// What etcd has now.
+/// Reads all that a process knows.
 pub(crate) async fn look(etcd: &Etcd, keys: &Keys, on_loss: OnLoss) -> Result<View, Error> {
     let (first, end) = keys.watched();
     let found = etcd.get(first, GetOptions::new().with_range(end)).await;
@@ -486,7 +486,7 @@ async fn watch_from(etcd: &Etcd, keys: &Keys, revision: i64) -> Result<WatchStre
     request(etcd.client.watch_client().watch(key, Some(options))).await
 }
 
-/// Waits until anything has happened after `view`, or the watch has failed.
+/// Waits until anything happens after `view`, or the watch fails.
 pub(crate) async fn something(etcd: &Etcd, keys: &Keys, view: &View) {
     if let Ok(changes) = watch_from(etcd, keys, view.revision + 1).await {
         let mut changes = Some(changes);

@@ -1,5 +1,5 @@
-//! What a process knows: a function of the events below `NAME/live/` and at `NAME/state`, in etcd's order,
-//! and of nothing else. So all processes that see all events come to the same conclusions.
+//! What a process knows. It is a function of the events of `NAME/live/` and `NAME/state` in etcd's order, so all
+//! processes that see all events agree.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -11,9 +11,9 @@ pub(crate) struct State {
     pub(crate) kind: Kind,
     /// How many generations are complete.
     pub(crate) generation: u64,
-    /// How many processes were live as far as the completing one knew.
+    /// The number of live processes that the completing process knew.
     pub(crate) processes: usize,
-    /// The revision at which the last generation was completed; 0 if that is this value's own.
+    /// The revision at which the last generation was completed; 0 if it is that of this value.
     pub(crate) at: i64,
     /// The lease and name of the process that completed it, or of the one whose loss broke the barrier.
     pub(crate) lease: i64,
@@ -23,13 +23,13 @@ pub(crate) struct State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Complete,
-    /// The last generation is complete, but only the task that completed it has been released.
+    /// The last generation is complete, and its leader has not released the others.
     Held,
     Lost,
 }
 
 impl State {
-    /// Generations of which all have been released.
+    /// The number of generations from which all processes have been released.
     pub(crate) fn released(&self) -> u64 {
         match self.kind {
             Kind::Held => self.generation - 1,
@@ -118,9 +118,9 @@ pub(crate) struct View {
     /// Of the last event. All events up to there are known.
     pub(crate) revision: i64,
     pub(crate) live: BTreeMap<Arc<str>, Live>,
-    /// The last that holds. What is put after a loss has broken the barrier does not.
+    /// The last state that counts. After a loss has broken the barrier no other does.
     pub(crate) state: State,
-    /// Of the value that `NAME/state` has, whether it holds or not.
+    /// The revision of the value of `NAME/state`, also where it does not count.
     pub(crate) state_revision: i64,
     /// Processes counted in the last generation.
     pub(crate) counted: usize,
@@ -147,7 +147,7 @@ impl View {
         }
     }
 
-    /// What a request has found, all of it at `revision`, where events before that have been missed.
+    /// What a read has found at `revision`, for a process that has not seen the events before.
     pub(crate) fn found(
         on_loss: OnLoss,
         revision: i64,
@@ -169,23 +169,24 @@ impl View {
         view
     }
 
-    /// Where processes counted in the last generation may have gone unseen: the revision at which
-    /// [`recall`](Self::recall) needs to know who was live.
+    /// The revision for which [`recall`](Self::recall) needs the live processes, if a process that was counted in
+    /// the last generation has gone unseen.
     pub(crate) fn must_recall(&self) -> Option<i64> {
         let still_live = (self.live.values()).filter(|live| live.since < self.completed_at);
         (self.state.kind != Kind::Lost && still_live.count() < self.state.processes)
             .then_some(self.completed_at)
     }
 
-    /// Takes account of those who were live when the last generation was completed, if etcd still knows.
+    /// Takes into account which processes were live when the last generation was completed, if etcd still
+    /// knows.
     pub(crate) fn recall(&mut self, live_then: Option<&BTreeMap<Arc<str>, Live>>) {
         self.counted = live_then.map_or(self.state.processes, BTreeMap::len);
         if self.on_loss == OnLoss::Fail {
             let gone = (live_then.into_iter().flatten())
                 .find(|(name, then)| self.live.get(*name) != Some(*then));
             self.lost = Some(gone.map(|(name, _)| name.clone()));
-            // Without all whom the completing process knew it does not hold. If etcd does not know any
-            // more, nobody is told that it does.
+            // The generation does not count without all processes that the completing one knew. If etcd
+            // does not know any more, no process is told that it does.
             if live_then.is_none_or(|then| then.len() < self.state.processes) {
                 self.state.generation -= 1;
                 self.state.kind = Kind::Complete;
@@ -229,7 +230,7 @@ impl View {
                 if state.kind == Kind::Lost {
                     let name = (!state.name.is_empty()).then(|| state.name.clone());
                     self.lost.get_or_insert(name);
-                    // What holds is what these events say, also where its writer knew less.
+                    // What counts is what these events say: the writer of this state may have known less.
                     self.state.generation = self.state.released();
                     self.state.kind = Kind::Lost;
                 } else if self.lost.is_none() {
@@ -242,7 +243,8 @@ impl View {
     fn take(&mut self, revision: i64, state: State) {
         if state.generation > self.state.generation {
             if self.on_loss == OnLoss::Fail && self.live.len() < state.processes {
-                // A process went before the generation was complete, and the completing one did not know.
+                // A process has gone before the generation was completed, and the completing one did not
+                // know.
                 self.lost = Some(self.last_gone.clone());
                 return;
             }
@@ -252,7 +254,7 @@ impl View {
         self.state = state;
     }
 
-    /// What breaks the barrier for those who come later.
+    /// The state that breaks the barrier for processes that join later, if none does yet.
     pub(crate) fn broken(&self) -> Option<State> {
         let lost = self.lost.as_ref()?;
         (self.state.kind != Kind::Lost).then(|| State {
