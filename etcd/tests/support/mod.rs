@@ -20,10 +20,7 @@ use std::{
     time::Duration,
 };
 
-use atomic_barrier_etcd::{
-    Builder, Error, EtcdBarrier, OnLoss, WaitResult,
-    etcd_client::{Client, GetOptions},
-};
+use atomic_barrier_etcd::{Builder, Error, EtcdBarrier, OnLoss, WaitResult, etcd_client::Client};
 use nix::{
     sys::signal::{self, Signal},
     unistd::Pid,
@@ -171,8 +168,7 @@ impl Stage {
         let mut client = self.client().await;
         // A member may just be on its way out.
         loop {
-            let options = GetOptions::new().with_serializable();
-            match client.get(key.clone(), Some(options)).await {
+            match client.get(key.as_str(), None).await {
                 Ok(found) => {
                     let kv = found.kvs().first()?;
                     return Some((kv.value_str().unwrap().to_owned(), kv.lease()));
