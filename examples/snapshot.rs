@@ -24,7 +24,7 @@ use std::{
 use anyhow::{Error, Result, bail, ensure};
 use atomic_barrier::{
     Phaser,
-    phaser::{Closed, Participant},
+    phaser::{Closed, Exit, Participant},
 };
 use clap::{Parser, ValueEnum};
 use examples::{Output, Text, counted, number, print, progress, runtime, words};
@@ -147,10 +147,10 @@ fn run(job: Job) -> Result<()> {
 
 /// Runs all workers. Returns the failures of those that were lost, if the others went on to the end.
 async fn work(job: &Arc<Job>) -> Result<Vec<Error>> {
-    let mut phaser = Phaser::new();
-    if job.on_loss == OnLoss::Stop {
-        phaser = phaser.close_on_panic();
-    }
+    let phaser = match job.on_loss {
+        OnLoss::Stop => Phaser::builder().close_on(Exit::Panic).build(),
+        OnLoss::Continue => Phaser::new(),
+    };
     let participants = phaser.register_many(job.tallies.len())?;
     let mut workers: JoinSet<_> = participants
         .into_iter()

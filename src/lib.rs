@@ -31,7 +31,7 @@
 //! | [observe without taking part](#observe-without-taking-part) | [`Barrier::observe`], [`Phaser::observe`] |
 //! | [threads](#threads) | [`Barrier::wait_blocking`] |
 //! | [across machines](#across-machines) | a barrier in each process, and [one wait per process](docs::scaling_out) |
-//! | [nobody goes on if one dies](#nobody-goes-on-if-one-dies) | [`Phaser::close_on_panic`] |
+//! | [nobody goes on if one dies](#nobody-goes-on-if-one-dies) | [`Builder::close_on`](phaser::Builder::close_on) |
 //! | wait once, until tasks have ended | their handles: tokio's `JoinSet`, a `WaitGroup` |
 //!
 //! The ways to wait mix: tasks and threads, owned and borrowed, leaders and arrivals meet in the same generation
@@ -185,10 +185,10 @@
 //! A phaser that is closed gives every wait an error.
 //!
 //! ```
-//! # use atomic_barrier::Phaser;
+//! # use atomic_barrier::{Phaser, phaser::Exit};
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn core::error::Error>> {
-//! let phaser = Phaser::new().close_on_panic();
+//! let phaser = Phaser::builder().close_on(Exit::Panic).build();
 //! let (mut mine, other) = (phaser.register()?, phaser.register()?);
 //! let task = tokio::spawn(async move { let _other = other; panic!("no result") });
 //! assert!(mine.wait().await.is_err());

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "std")]
 mod blocking;
+mod builder;
 mod error;
 mod observer;
 mod participant;
@@ -10,13 +11,12 @@ mod slot;
 mod state;
 
 use alloc::{sync::Arc, vec::Vec};
-#[cfg(feature = "std")]
-use core::sync::atomic::AtomicBool;
 use core::{fmt, iter, panic::RefUnwindSafe};
 
 #[cfg(feature = "std")]
 pub use self::error::WaitError;
 pub use self::{
+    builder::{Builder, Exit},
     error::{Closed, RegisterError},
     observer::Observation,
     participant::{Leader, Participant, Wait, WaitLeader},
@@ -26,8 +26,6 @@ use self::{
     state::{Departure, MAX_PARTICIPANTS, State},
 };
 use crate::slab::Slab;
-#[cfg(feature = "std")]
-use crate::sync::Ordering;
 
 /// A barrier whose participants may join, leave and fail.
 ///
@@ -94,8 +92,7 @@ struct Shared {
     state: State,
     slots: Slots,
     observers: Slab,
-    #[cfg(feature = "std")]
-    close_on_panic: AtomicBool,
+    close_on: Option<Exit>,
 }
 
 // The slots have wakers, which need not be unwind safe. No panic leaves a phaser in a state that it can
@@ -116,30 +113,20 @@ impl Phaser {
     /// ```
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            shared: Arc::new(Shared {
-                state: State::new(),
-                slots: Slots::new(),
-                observers: Slab::new(),
-                #[cfg(feature = "std")]
-                close_on_panic: AtomicBool::new(false),
-            }),
-        }
+        Self::with(None)
     }
 
-    /// Closes the phaser when a participant is dropped by a thread that is panicking, for groups in which
-    /// a silent exit would be wrong.
-    ///
-    /// A task that is aborted or returns early drops its participant, too, and closes nothing.
+    /// Begins a phaser that does more than the plain one.
     ///
     /// # Examples
     ///
     /// ```
-    /// use atomic_barrier::Phaser;
+    /// use atomic_barrier::{Phaser, phaser::Exit};
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn core::error::Error>> {
-    /// let phaser = Phaser::new().close_on_panic();
+    /// // Nobody goes on if one panics.
+    /// let phaser = Phaser::builder().close_on(Exit::Panic).build();
     /// let (mut mine, other) = (phaser.register()?, phaser.register()?);
     /// let task = tokio::spawn(async move {
     ///     let _other = other;
@@ -150,12 +137,19 @@ impl Phaser {
     /// # Ok(())
     /// # }
     /// ```
-    #[cfg(feature = "std")]
-    #[must_use]
-    pub fn close_on_panic(self) -> Self {
-        // Ordering: none. Who must obey has the phaser from the caller.
-        self.shared.close_on_panic.store(true, Ordering::Relaxed);
-        self
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    fn with(close_on: Option<Exit>) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                state: State::new(),
+                slots: Slots::new(),
+                observers: Slab::new(),
+                close_on,
+            }),
+        }
     }
 
     /// Makes a new participant, which owes the current phase its arrival.
@@ -375,12 +369,6 @@ impl fmt::Debug for Phaser {
 }
 
 impl Shared {
-    #[cfg(feature = "std")]
-    fn closes_on_panic(&self) -> bool {
-        // Ordering: none, as in `close_on_panic`.
-        self.close_on_panic.load(Ordering::Relaxed)
-    }
-
     /// Wakes all that wait for the end of `phase`, which the caller has led and released.
     fn released(&self, phase: u64) {
         self.state.note_release(phase);

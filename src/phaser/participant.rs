@@ -49,6 +49,8 @@ pub struct Participant {
     slot: usize,
     phase: u64,
     state: WaitState,
+    /// Whether it is dropped by [`leave`](Self::leave).
+    leaves: bool,
 }
 
 /// How far a participant has come in its phase.
@@ -73,6 +75,7 @@ impl Participant {
             slot,
             phase,
             state: WaitState::Due,
+            leaves: false,
         }
     }
 
@@ -259,10 +262,11 @@ impl Participant {
         Ok(self.phase)
     }
 
-    /// Leaves the phaser, as dropping does.
+    /// Leaves the phaser, as dropping does, and closes none that is made to [close](super::Builder::close_on)
+    /// when a participant is dropped.
     ///
-    /// If only this member was missing in the present phase, that is complete. A phaser that nobody is a
-    /// member of rests, and can be used again.
+    /// If only this participant was missing in the current phase, that is complete. A phaser without
+    /// participants rests, and can be used again.
     ///
     /// # Examples
     ///
@@ -281,7 +285,9 @@ impl Participant {
     ///
     /// A panic out of `Waker::wake_by_ref` of one of the others leaves through this call if it completes
     /// the phase, once it has nobody left to wake.
-    pub fn leave(self) {}
+    pub fn leave(mut self) {
+        self.leaves = true;
+    }
 
     /// Ends what was left undone: a leader that was leaked.
     #[inline]
@@ -485,12 +491,9 @@ fn drop_after(mut waker: Option<Waker>, others: impl FnOnce()) {
 
 impl Drop for Participant {
     fn drop(&mut self) {
-        #[cfg(feature = "std")]
-        if self.phaser.shared.closes_on_panic() && std::thread::panicking() {
-            self.phaser.close();
-        }
-        // Whatever wakers do, it leaves.
+        // Whatever wakers do in what comes before, it leaves.
         struct Departing<'a>(&'a mut Participant);
+        struct Settling<'a>(Departing<'a>);
 
         impl Drop for Departing<'_> {
             fn drop(&mut self) {
@@ -498,7 +501,17 @@ impl Drop for Participant {
             }
         }
 
-        Departing(self).0.settle();
+        impl Drop for Settling<'_> {
+            fn drop(&mut self) {
+                self.0.0.settle();
+            }
+        }
+
+        let Settling(Departing(this)) = &Settling(Departing(self));
+        let close_on = this.phaser.shared.close_on;
+        if close_on.is_some_and(|exit| exit.is_now(this.leaves)) {
+            this.phaser.close();
+        }
     }
 }
 

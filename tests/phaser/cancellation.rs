@@ -1,11 +1,18 @@
 //! A phaser's waits that are dropped, timed out or forgotten, and members that are aborted or panic.
 
-use core::{future::pending, mem, panic::AssertUnwindSafe, task::Waker, time::Duration};
+use core::{
+    future::{Future, pending},
+    mem,
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
 use std::panic::{catch_unwind, resume_unwind};
 
 use atomic_barrier::{
     Phaser,
-    phaser::{Participant, Wait},
+    phaser::{Exit, Leader, Participant, Wait},
 };
 use tokio::{
     sync::oneshot,
@@ -16,6 +23,7 @@ use tokio::{
 use support::{
     by_hand::{CountingWaker, Outcome::*, poll},
     members::{closed, members, numbers},
+    wake_hook::{panic_of, waker_that},
 };
 
 fn poll_once(mut wait: Wait<'_>, waker: &Waker) {
@@ -363,7 +371,7 @@ fn a_panic_of_the_only_one_missing_completes_the_phase() {
 #[cfg(feature = "std")]
 #[test]
 fn a_panic_closes_a_phaser_that_wants_it_and_nothing_else_does() {
-    let phaser = Phaser::new().close_on_panic();
+    let phaser = Phaser::builder().close_on(Exit::Panic).build();
     let [mut mine, missing, leaves] = [(); 3].map(|()| phaser.register().unwrap());
     let waker = CountingWaker::new();
     let mut wait = mine.wait();
@@ -385,7 +393,7 @@ fn a_panic_closes_a_phaser_that_wants_it_and_nothing_else_does() {
 #[cfg(feature = "std")]
 #[test]
 fn a_panic_elsewhere_closes_nothing() {
-    let phaser = Phaser::new().close_on_panic();
+    let phaser = Phaser::builder().close_on(Exit::Panic).build();
     let [mut mine, other] = [(); 2].map(|()| phaser.register().unwrap());
     let panic = catch_unwind(AssertUnwindSafe(|| {
         poll_once(mine.wait(), Waker::noop());
@@ -395,4 +403,46 @@ fn a_panic_elsewhere_closes_nothing() {
     assert!(!phaser.is_closed());
     other.leave();
     assert_eq!(poll(&mut mine.wait(), Waker::noop()), Led(0));
+}
+
+#[test]
+fn a_participant_that_is_dropped_closes_a_phaser_that_wants_it_and_one_that_leaves_does_not() {
+    let phaser = Phaser::builder().close_on(Exit::Drop).build();
+    let [mut mine, dropped, leaves] = [(); 3].map(|()| phaser.register().unwrap());
+    let waker = CountingWaker::new();
+    let mut wait = mine.wait();
+    assert_eq!(poll(&mut wait, &waker), Pending);
+    leaves.leave();
+    assert!(!phaser.is_closed());
+    drop(dropped);
+    assert!(phaser.is_closed());
+    // Closed before the departure would have completed the phase.
+    assert_eq!((numbers(&phaser), waker.wakes()), ((0, 1, 1), 1));
+    assert_eq!(poll(&mut wait, &waker), Refused);
+}
+
+#[test]
+fn a_participant_leaves_and_releases_though_the_close_of_its_drop_panics() {
+    let phaser = Phaser::builder().close_on(Exit::Drop).build();
+    let [mut other, mut leader] = [(); 2].map(|()| phaser.register().unwrap());
+    other.arrive().unwrap();
+    let leads = poll_once_to_lead(&mut leader);
+    core::mem::forget(leads);
+    let mut newcomer = phaser.register().unwrap();
+    let mut wait = newcomer.wait();
+    let panics = waker_that(|| panic!("in wake"));
+    assert_eq!(poll(&mut wait, &panics), Pending);
+    assert_eq!(panic_of(|| drop(leader)), "in wake");
+    assert!(phaser.is_closed());
+    assert_eq!(numbers(&phaser), (1, 2, 1));
+    assert_eq!(poll(&mut other.wait(), Waker::noop()), Released(0));
+    assert_eq!(poll(&mut wait, Waker::noop()), Refused);
+}
+
+fn poll_once_to_lead(participant: &mut Participant) -> Leader<'_> {
+    let mut wait = participant.wait_leader();
+    match Pin::new(&mut wait).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Ok(Some(leader))) => leader,
+        other => panic!("{other:?} instead of a leader"),
+    }
 }
