@@ -374,6 +374,10 @@ impl Barrier {
     /// Threads and tasks meet in the same generation. The thread spins for a short time, and then sleeps. Not for use inside a task:
     /// it blocks the thread that others may need in order to arrive.
     ///
+    /// It sleeps by [`std::thread::park`], and so may use up a token that an `unpark` has left. Where that
+    /// parks on a mutex (on some Unixes, none of them Linux, Android, a BSD or Apple's), a thread that is
+    /// preempted on its way to sleep delays the leader that wakes it. Elsewhere nothing does.
+    ///
     /// # Examples
     ///
     /// ```

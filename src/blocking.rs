@@ -1,87 +1,194 @@
-//! How a thread waits: it spins for a short time, and then sleeps.
+//! How a thread waits: it spins for a short time, and then parks.
+//!
+//! It parks by [`std::thread::park`], and is woken by `unpark`. Neither takes a lock where the standard
+//! library parks on a futex (Linux, Android, FreeBSD, OpenBSD, DragonFly, Fuchsia, WebAssembly with
+//! threads, Windows from 8 on) or by another call of the system (Apple's, NetBSD, Windows 7). On other
+//! Unixes, illumos, Solaris, AIX and Haiku among them, a thread that is stalled on its way to sleep holds a
+//! mutex that the thread which wakes it takes.
 
 use alloc::{sync::Arc, task::Wake};
 use core::{
     cell::Cell,
+    hint, iter,
     task::{Poll, Waker},
+    time::Duration,
 };
 use std::time::Instant;
 
-use crate::sync::{Backoff, Parker, Unparker, thread_local};
+use crate::sync::{
+    AtomicBool, Ordering, PAUSES, YIELDS,
+    thread::{self, Thread},
+    thread_local,
+};
 
 /// What a thread can wait for.
-pub(crate) trait Block {
+pub(crate) trait BlockingWait {
     type Output;
 
     /// Whether it has arrived and nothing but the release is missing.
-    fn is_held_up(&self) -> bool;
+    fn should_spin(&self) -> bool;
 
     fn poll(&mut self, waker: &Waker) -> Poll<Self::Output>;
 
     /// Takes the arrival back. Returns false if it is too late for that.
-    fn give_up(&mut self) -> bool;
+    fn withdraw(&mut self) -> bool;
 }
 
-/// Blocks this thread until `wait` is ready. Returns nothing if it was given up at the deadline.
-pub(crate) fn block<W: Block>(mut wait: W, mut deadline: Option<Instant>) -> Option<W::Output> {
-    let backoff = Backoff::new();
-    while wait.is_held_up() && !backoff.is_completed() {
-        backoff.snooze();
-    }
+/// Blocks this thread until `wait` is ready. Returns nothing if it has withdrawn at the deadline.
+pub(crate) fn block<W: BlockingWait>(
+    mut wait: W,
+    mut deadline: Option<Instant>,
+) -> Option<W::Output> {
+    spin_while(|| wait.should_spin());
 
-    let bed = Bed::take();
+    let parked = ParkedWaker::take();
     let result = loop {
-        if let Poll::Ready(result) = wait.poll(&bed.waker) {
+        if let Poll::Ready(result) = wait.poll(&parked.waker) {
             break Some(result);
         }
-        match deadline {
-            None => bed.parker.park(),
-            Some(at) if Instant::now() < at => {
-                bed.parker.park_deadline(at);
+        if parked.park(deadline).is_err() {
+            if wait.withdraw() {
+                break None;
             }
-            Some(_) if wait.give_up() => break None,
-            Some(_) => deadline = None,
+            deadline = None;
         }
     };
-    bed.put_back();
+    parked.restore();
     result
 }
 
-/// What a thread sleeps in, and what wakes it. One a thread, made when first needed.
-struct Bed {
-    parker: Parker,
+/// Pauses, then yields, so that a machine with more threads than cores soon has the core for another
+/// party.
+fn spin_while(condition: impl Fn() -> bool) {
+    for _ in iter::repeat_n((), PAUSES) {
+        if !condition() {
+            return;
+        }
+        hint::spin_loop();
+    }
+    if !Yielding::is_worthwhile() {
+        return;
+    }
+    let start = Instant::now();
+    for _ in iter::repeat_n((), YIELDS) {
+        if !condition() {
+            break;
+        }
+        thread::yield_now();
+    }
+    Yielding::has_taken(start.elapsed());
+}
+
+/// Whether a thread yields before it sleeps.
+///
+/// On a machine that is busy with something else, a yield gives the core away for a whole time slice,
+/// whereas a sleeping thread that is woken has it back at once. So a thread that has lost a slice sleeps
+/// without a yield for its next waits: for more of them each time, as long as it keeps losing slices.
+#[derive(Clone, Copy, Default)]
+struct Yielding {
+    /// How many waits are left that do not yield.
+    skips: u32,
+    /// How many they will be after the next slice that is lost, within bounds.
+    next_skips: u32,
+}
+
+impl Yielding {
+    const LEAST_SKIPS: u32 = 256;
+    const MOST_SKIPS: u32 = 4096;
+    /// Far more than it takes until many other parties have had the core, and less than a time slice.
+    const SLICE: Duration = Duration::from_micros(500);
+
+    fn is_worthwhile() -> bool {
+        YIELDING.with(|yielding| {
+            let mut now = yielding.get();
+            let worthwhile = now.skips == 0;
+            now.skips = now.skips.saturating_sub(1);
+            yielding.set(now);
+            worthwhile
+        })
+    }
+
+    fn has_taken(time: Duration) {
+        YIELDING.with(|yielding| {
+            let mut now = yielding.get();
+            if time < Self::SLICE {
+                now.next_skips = now.next_skips.saturating_sub(1);
+            } else {
+                now.skips = now.next_skips.clamp(Self::LEAST_SKIPS, Self::MOST_SKIPS);
+                now.next_skips = 2 * now.skips;
+            }
+            yielding.set(now);
+        });
+    }
+}
+
+/// The waker of a thread, for the length of a blocking wait.
+struct ParkedWaker {
+    unpark: Arc<Unpark>,
     waker: Waker,
 }
 
 thread_local! {
-    static MADE: Cell<Option<Bed>> = Cell::default();
+    static YIELDING: Cell<Yielding> = Cell::default();
+
+    /// Made by the first wait of a thread, and there when none is at work.
+    static CACHE: Cell<Option<ParkedWaker>> = Cell::default();
 }
 
-impl Bed {
-    /// This thread's, or another if that is in use (a waker may block in its `wake`).
+impl ParkedWaker {
+    /// The one of this thread, or another if a wait is at work: foreign code that it calls may block.
     fn take() -> Self {
-        let made = MADE.try_with(Cell::take).ok().flatten();
-        made.unwrap_or_else(|| {
-            let parker = Parker::new();
-            let waker = Waker::from(Arc::new(Unpark(parker.unparker().clone())));
-            Self { parker, waker }
+        let cached = CACHE.try_with(Cell::take).ok().flatten();
+        cached.unwrap_or_else(|| {
+            let unpark = Arc::new(Unpark {
+                thread: thread::current(),
+                woken: AtomicBool::new(false),
+            });
+            let waker = unpark.clone().into();
+            Self { unpark, waker }
         })
     }
 
-    fn put_back(self) {
+    fn restore(self) {
         // A thread that is about to end has no use for it.
-        let _ = MADE.try_with(|made| made.set(Some(self)));
+        let _ = CACHE.try_with(|cache| cache.set(Some(self)));
+    }
+
+    /// Sleeps until the waker is woken, or until the deadline.
+    fn park(&self, deadline: Option<Instant>) -> Result<(), DeadlinePassed> {
+        // Acquire: pairs with all wakes so far, so that the next poll sees what they were for.
+        while !self.unpark.woken.swap(false, Ordering::Acquire) {
+            match deadline {
+                None => thread::park(),
+                Some(at) => {
+                    let left = at.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return Err(DeadlinePassed);
+                    }
+                    thread::park_timeout(left);
+                }
+            }
+        }
+        Ok(())
     }
 }
 
-struct Unpark(Unparker);
+struct DeadlinePassed;
+
+struct Unpark {
+    thread: Thread,
+    /// The thread's own token may be used up by other code that parks, between a poll and the sleep.
+    woken: AtomicBool,
+}
 
 impl Wake for Unpark {
     fn wake(self: Arc<Self>) {
-        self.0.unpark();
+        self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.0.unpark();
+        // Release: pairs with `park`, for each of several wakes since it is a read-modify-write.
+        self.woken.swap(true, Ordering::Release);
+        self.thread.unpark();
     }
 }

@@ -10,22 +10,25 @@ use model_doubles::shuttle as platform;
 #[cfg(not(any(atomic_barrier_loom, atomic_barrier_shuttle)))]
 mod platform {
     pub(crate) use atomic_waker::AtomicWaker;
+    #[cfg(feature = "std")]
+    pub(crate) use core::sync::atomic::AtomicBool;
     #[cfg(not(feature = "portable-atomic"))]
     pub(crate) use core::sync::atomic::{AtomicPtr, AtomicU64};
-    #[cfg(feature = "std")]
-    pub(crate) use crossbeam_utils::{
-        Backoff,
-        sync::{Parker, Unparker},
-    };
     #[cfg(feature = "portable-atomic")]
     pub(crate) use portable_atomic::{AtomicPtr, AtomicU64};
     #[cfg(feature = "std")]
-    pub(crate) use std::thread_local;
+    pub(crate) use std::{thread, thread_local};
+
+    /// How often a thread pauses before it yields, and how often it yields before it sleeps.
+    #[cfg(feature = "std")]
+    pub(crate) const PAUSES: usize = 12;
+    #[cfg(feature = "std")]
+    pub(crate) const YIELDS: usize = 8;
 }
 
-pub(crate) use platform::{AtomicPtr, AtomicU64, AtomicWaker};
 #[cfg(feature = "std")]
-pub(crate) use platform::{Backoff, Parker, Unparker, thread_local};
+pub(crate) use platform::{AtomicBool, PAUSES, YIELDS, thread, thread_local};
+pub(crate) use platform::{AtomicPtr, AtomicU64, AtomicWaker};
 
 #[cfg(not(atomic_barrier_loom))]
 mod cell;

@@ -9,12 +9,12 @@ use core::{
 use std::time::Instant;
 
 use super::{Barrier, party::Party};
-use crate::blocking::{Block, block};
+use crate::blocking::{BlockingWait, block};
 
 impl<B: Deref<Target = Barrier>, const WITHDRAWS: bool> Party<B, WITHDRAWS> {
     /// Blocks this thread until `poll` is ready.
     pub(super) fn block<T>(self, poll: impl FnMut(&mut Self, &Waker) -> Poll<T>) -> T {
-        let ready = block(BlockingWait { party: self, poll }, None);
+        let ready = block(BlockingParty { party: self, poll }, None);
         ready.expect("no deadline to miss")
     }
 
@@ -25,32 +25,32 @@ impl<B: Deref<Target = Barrier>, const WITHDRAWS: bool> Party<B, WITHDRAWS> {
         deadline: Option<Instant>,
         poll: impl FnMut(&mut Self, &Waker) -> Poll<T>,
     ) -> Result<T, WaitTimeoutError> {
-        let ready = block(BlockingWait { party: self, poll }, deadline);
+        let ready = block(BlockingParty { party: self, poll }, deadline);
         ready.ok_or(WaitTimeoutError(()))
     }
 }
 
-struct BlockingWait<P, F> {
+struct BlockingParty<P, F> {
     party: P,
     poll: F,
 }
 
-impl<B, const WITHDRAWS: bool, F, T> Block for BlockingWait<Party<B, WITHDRAWS>, F>
+impl<B, const WITHDRAWS: bool, F, T> BlockingWait for BlockingParty<Party<B, WITHDRAWS>, F>
 where
     B: Deref<Target = Barrier>,
     F: FnMut(&mut Party<B, WITHDRAWS>, &Waker) -> Poll<T>,
 {
     type Output = T;
 
-    fn is_held_up(&self) -> bool {
-        self.party.is_held_up()
+    fn should_spin(&self) -> bool {
+        self.party.should_spin()
     }
 
     fn poll(&mut self, waker: &Waker) -> Poll<T> {
         (self.poll)(&mut self.party, waker)
     }
 
-    fn give_up(&mut self) -> bool {
+    fn withdraw(&mut self) -> bool {
         self.party.withdraw()
     }
 }

@@ -115,8 +115,8 @@ impl<B: Deref<Target = Barrier>, const WITHDRAWS: bool> Party<B, WITHDRAWS> {
 
     /// Whether it has arrived and nothing but the release is missing.
     #[cfg(feature = "std")]
-    pub(super) fn is_held_up(&self) -> bool {
-        self.waiter.is_held_up(&self.barrier)
+    pub(super) fn should_spin(&self) -> bool {
+        self.waiter.should_spin(&self.barrier)
     }
 
     /// The generation that it waits for or leads, before it was ready.

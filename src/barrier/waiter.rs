@@ -412,7 +412,7 @@ impl Waiter {
 
     /// Whether it has arrived and nothing but the release is missing.
     #[cfg(feature = "std")]
-    pub(super) fn is_held_up(&self, barrier: &Barrier) -> bool {
+    pub(super) fn should_spin(&self, barrier: &Barrier) -> bool {
         matches!(self.state, WaitState::Counted { generation, .. } if !barrier.state.is_released(generation))
     }
 

@@ -12,7 +12,7 @@ use super::{
     Closed, Leader, Observation, Participant, WaitError, WaitResult, participant::Waiting,
     state::Lead,
 };
-use crate::blocking::{Block, block};
+use crate::blocking::{BlockingWait, block};
 
 impl Participant {
     /// Blocks this thread until all participants have arrived or left.
@@ -192,7 +192,8 @@ impl Participant {
     ) -> Result<(&mut Participant, bool), WaitError> {
         let mut wait = Waiting::new(self);
         wait.arrive(lead)?;
-        let ready = block(BlockingWait { wait, lead }, deadline).ok_or(WaitError::TimedOut)?;
+        let ready =
+            block(BlockingParticipant { wait, lead }, deadline).ok_or(WaitError::TimedOut)?;
         Ok(ready?)
     }
 }
@@ -203,15 +204,15 @@ fn never_timed_out(error: WaitError) -> Closed {
     Closed(())
 }
 
-struct BlockingWait<'a> {
+struct BlockingParticipant<'a> {
     wait: Waiting<'a>,
     lead: Lead,
 }
 
-impl<'a> Block for BlockingWait<'a> {
+impl<'a> BlockingWait for BlockingParticipant<'a> {
     type Output = Result<(&'a mut Participant, bool), Closed>;
 
-    fn is_held_up(&self) -> bool {
+    fn should_spin(&self) -> bool {
         self.wait.is_held_up()
     }
 
@@ -219,7 +220,7 @@ impl<'a> Block for BlockingWait<'a> {
         self.wait.poll(waker, self.lead)
     }
 
-    fn give_up(&mut self) -> bool {
+    fn withdraw(&mut self) -> bool {
         self.wait.give_up()
     }
 }
@@ -252,10 +253,10 @@ impl Observation<'_> {
     }
 }
 
-impl Block for Observation<'_> {
+impl BlockingWait for Observation<'_> {
     type Output = Result<(), Closed>;
 
-    fn is_held_up(&self) -> bool {
+    fn should_spin(&self) -> bool {
         self.end().is_none()
     }
 
@@ -265,7 +266,7 @@ impl Block for Observation<'_> {
             .poll(&mut Context::from_waker(waker))
     }
 
-    fn give_up(&mut self) -> bool {
+    fn withdraw(&mut self) -> bool {
         false
     }
 }

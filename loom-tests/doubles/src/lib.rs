@@ -5,7 +5,6 @@
     clippy::new_without_default,
     reason = "each item has what that for which it stands in has"
 )]
-#![allow(clippy::duplicate_mod, reason = "the parker is the same over both")]
 
 #[cfg(feature = "loom")]
 pub mod loom;

@@ -572,7 +572,7 @@ fn two_members_block_on() {
 
 #[test]
 fn two_threads_block() {
-    explore(2_200, &["one leader"], || {
+    explore(1_700, &["one leader"], || {
         let (phaser, [mut a, mut b]) = members();
         let other = thread::spawn(move || {
             let result = b.wait_blocking().unwrap();
