@@ -521,44 +521,44 @@ fn a_subscriber_that_panics_keeps_nobody_waiting() {
     assert_eq!(wakers.each_ref().map(CountingWaker::held), [0, 0]);
 }
 
+/// Panics in one of its calls: when the countdown, which is off at -1, comes to 0.
+struct PanicsAfter(Arc<AtomicI32>);
+
+impl PanicsAfter {
+    fn call(&self) {
+        let left = self.0.load(Relaxed);
+        self.0.store((left - 1).max(-1), Relaxed);
+        if left == 0 {
+            resume_unwind(Box::new("a subscriber's panic"));
+        }
+    }
+}
+
+impl Subscriber for PanicsAfter {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        self.call();
+        Id::from_u64(1)
+    }
+    fn event(&self, _: &Event<'_>) {
+        self.call();
+    }
+    fn enter(&self, _: &Id) {
+        self.call();
+    }
+    fn exit(&self, _: &Id) {
+        self.call();
+    }
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+}
+
 #[test]
 fn a_subscriber_that_panics_anywhere_leaves_no_release_held() {
-    /// Panics in one of its calls: when the countdown, which is off at -1, comes to 0.
-    struct Panics(Arc<AtomicI32>);
-
-    impl Panics {
-        fn call(&self) {
-            let left = self.0.load(Relaxed);
-            self.0.store((left - 1).max(-1), Relaxed);
-            if left == 0 {
-                resume_unwind(Box::new("a subscriber's panic"));
-            }
-        }
-    }
-
-    impl Subscriber for Panics {
-        fn enabled(&self, _: &Metadata<'_>) -> bool {
-            true
-        }
-        fn new_span(&self, _: &Attributes<'_>) -> Id {
-            self.call();
-            Id::from_u64(1)
-        }
-        fn event(&self, _: &Event<'_>) {
-            self.call();
-        }
-        fn enter(&self, _: &Id) {
-            self.call();
-        }
-        fn exit(&self, _: &Id) {
-            self.call();
-        }
-        fn record(&self, _: &Id, _: &Record<'_>) {}
-        fn record_follows_from(&self, _: &Id, _: &Id) {}
-    }
-
     let countdown = Arc::new(AtomicI32::new(-1));
-    let _listening = set_default(Panics(countdown.clone()));
+    let _listening = set_default(PanicsAfter(countdown.clone()));
     let mut held_at = 0;
     for calls in 0.. {
         let barrier = Barrier::new(2);
@@ -589,6 +589,26 @@ fn a_subscriber_that_panics_anywhere_leaves_no_release_held() {
         }
     }
     assert!(held_at > 4, "{held_at} panics after the release was held");
+}
+
+#[test]
+fn a_subscriber_that_panics_anywhere_makes_no_thread_withdraw_twice() {
+    let countdown = Arc::new(AtomicI32::new(-1));
+    let _listening = set_default(PanicsAfter(countdown.clone()));
+    let barrier = Barrier::new(3);
+    let mut other = barrier.wait();
+    assert_eq!(poll(&mut other, Waker::noop()), Pending);
+    for calls in 0.. {
+        countdown.store(calls, Relaxed);
+        let timed_out = catch_unwind(|| barrier.wait_blocking_timeout(Duration::ZERO));
+        let panicked = countdown.swap(-1, Relaxed) < 0;
+        assert_eq!(barrier.arrived(), 1, "after {calls} calls");
+        assert_eq!(timed_out.is_err(), panicked);
+        if !panicked {
+            assert!(calls > 4, "{calls} calls");
+            break;
+        }
+    }
 }
 
 #[test]

@@ -374,18 +374,22 @@ impl Waiter {
     #[cold]
     fn withdraw_before_ready(&mut self, barrier: &Barrier) -> bool {
         let state = self.state;
-        match state {
+        let was_counted = match state {
             WaitState::Counted { generation, .. } | WaitState::Waiting { generation, .. } => {
                 if !barrier.state.withdraw(generation) {
                     return false;
                 }
-                barrier.resource.withdrew(|| barrier.numbers());
+                true
             }
-            WaitState::New | WaitState::Queued { .. } => {}
+            WaitState::New | WaitState::Queued { .. } => false,
             WaitState::Leading { .. } | WaitState::Done => return false,
-        }
+        };
+        // Before foreign code runs: a panic does not make it withdraw once more.
         self.state = WaitState::New;
         state.deregister(barrier);
+        if was_counted {
+            barrier.resource.withdrew(|| barrier.numbers());
+        }
         true
     }
 
