@@ -14,6 +14,8 @@ use core::{
     fmt,
     panic::{RefUnwindSafe, UnwindSafe},
 };
+
+use crossbeam_utils::CachePadded;
 #[cfg(feature = "std")]
 use {self::party::Withdrawing, core::time::Duration, std::time::Instant};
 
@@ -78,7 +80,8 @@ use crate::{
 /// does once its wait is ready, and before all that a caller does that has seen the end of the
 /// generation through [`generation`](Self::generation). A wait that was withdrawn orders nothing.
 pub struct Barrier {
-    state: State,
+    /// Apart from all else: whatever is written often.
+    state: CachePadded<State>,
     slab: Slab,
     resource: Resource,
 }
@@ -107,7 +110,7 @@ impl Barrier {
         #[cfg_attr(feature = "tracing", track_caller)]
         pub const fn new(n: usize) -> Barrier {
             Barrier {
-                state: State::new(n),
+                state: CachePadded::new(State::new(n)),
                 slab: Slab::new(),
                 resource: Resource::new("Barrier"),
             }
@@ -682,6 +685,11 @@ impl Barrier {
     /// ```
     pub fn generation(&self) -> u64 {
         self.state.generation()
+    }
+
+    /// Wakes all that wait for the release of `generation`, which this thread has made.
+    fn wake_all(&self, generation: u64) {
+        self.slab.wake_all(generation, &self.state.draining);
     }
 
     fn numbers(&self) -> Numbers {

@@ -372,7 +372,7 @@ impl Shared {
     /// Wakes all that wait for the end of `phase`, which the caller has led and released.
     fn released(&self, phase: u64) {
         self.state.note_release(phase);
-        let _observers = CallOnDrop(|| self.observers.wake_all(phase));
+        let _observers = CallOnDrop(|| self.observers.wake_all_in(phase..phase + 1));
         self.slots.wake(phase);
     }
 
@@ -380,7 +380,7 @@ impl Shared {
     /// for, or are woken by the caller.
     fn ended(&self, phase: u64) {
         self.state.note_release(phase);
-        self.observers.wake_all(phase);
+        self.observers.wake_all_in(phase..phase + 1);
     }
 
     /// Does what a departure leaves to do.

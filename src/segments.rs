@@ -2,7 +2,7 @@
 //! before it together. An element stays where it is until the whole is dropped.
 
 use alloc::boxed::Box;
-use core::{fmt, iter, ptr, slice};
+use core::{array, fmt, iter, ptr, slice};
 
 use crate::sync::{AtomicPtr, Ordering, const_fn};
 
@@ -22,21 +22,32 @@ const fn len(k: usize) -> usize {
     if k == 0 { FIRST } else { FIRST << (k - 1) }
 }
 
+/// The number of segments whose pointers take no allocation. One under loom, so that models reach the
+/// others.
+const DIRECT: usize = if cfg!(atomic_barrier_loom) { 1 } else { 15 };
+
 /// Elements that are shared and made on first need.
 pub(crate) struct Segments<T: Send + Sync> {
     /// Pointers to the first element of each segment; null from the first that does not exist.
-    segments: [AtomicPtr<T>; SEGMENTS],
+    direct: [AtomicPtr<T>; DIRECT],
+    /// The pointers after those, or null if there are none yet.
+    others: AtomicPtr<Others<T>>,
 }
+
+struct Others<T>([AtomicPtr<T>; SEGMENTS - DIRECT]);
 
 impl<T: Default + Send + Sync> Segments<T> {
     const_fn! {
         /// No segment, no allocation.
         pub(crate) const fn new() -> Self {
             #[cfg(not(atomic_barrier_loom))]
-            let segments = [const { AtomicPtr::new(ptr::null_mut()) }; SEGMENTS];
+            let direct = [const { AtomicPtr::new(ptr::null_mut()) }; DIRECT];
             #[cfg(atomic_barrier_loom)]
-            let segments = core::array::from_fn(|_| AtomicPtr::new(ptr::null_mut()));
-            Self { segments }
+            let direct = array::from_fn(|_| AtomicPtr::new(ptr::null_mut()));
+            Self {
+                direct,
+                others: AtomicPtr::new(ptr::null_mut()),
+            }
         }
     }
 
@@ -97,13 +108,49 @@ impl<T: Default + Send + Sync> Segments<T> {
     /// Segment `k`, if there is one.
     fn segment(&self, k: usize) -> Option<&[T]> {
         // Acquire: pairs with `grow`.
-        let first = self.segments.get(k)?.load(Ordering::Acquire);
+        let first = self.pointer(k)?.load(Ordering::Acquire);
         if first.is_null() {
             return None;
         }
         // SAFETY: `grow` put a boxed slice of `len(k)` elements there, which only `drop` takes away;
         // elements are touched by shared reference alone.
         Some(unsafe { slice::from_raw_parts(first, len(k)) })
+    }
+
+    /// The pointer to segment `k`, if it has a place.
+    fn pointer(&self, k: usize) -> Option<&AtomicPtr<T>> {
+        self.direct
+            .get(k)
+            .or_else(|| self.others()?.0.get(k - DIRECT))
+    }
+
+    #[cold]
+    fn others(&self) -> Option<&Others<T>> {
+        // Acquire: pairs with `make_others`.
+        let others = self.others.load(Ordering::Acquire);
+        // SAFETY: it is null, or `make_others` put it there, and only `drop` takes it away.
+        unsafe { others.as_ref() }
+    }
+
+    /// Makes a place for the pointers beyond the direct ones, if no other thread has.
+    fn make_others(&self) {
+        let others = array::from_fn(|_| AtomicPtr::new(ptr::null_mut()));
+        let others = Box::into_raw(Box::new(Others(others)));
+        // Release: pairs with `others`. On failure Relaxed: nothing is read through the other's pointer
+        // before `others` loads it again.
+        if self
+            .others
+            .compare_exchange(
+                ptr::null_mut(),
+                others,
+                Ordering::Release,
+                Ordering::Relaxed,
+            )
+            .is_err()
+        {
+            // SAFETY: it was boxed above; nobody else has seen it.
+            drop(unsafe { Box::from_raw(others) });
+        }
     }
 
     /// Adds segment `k`, if no other thread has, after all before it. Returns the index of its first
@@ -113,11 +160,15 @@ impl<T: Default + Send + Sync> Segments<T> {
         if self.segment(k).is_some() {
             return start(k);
         }
+        if self.pointer(k).is_none() {
+            self.make_others();
+        }
+        let pointer = self.pointer(k).expect("all have a place by now");
         let elements: Box<[T]> = iter::repeat_with(T::default).take(len(k)).collect();
         let first = Box::into_raw(elements).cast::<T>();
         // Release: pairs with `segment`. On failure Relaxed: nothing is read through the other's pointer
         // before `segment` loads it again.
-        if self.segments[k]
+        if pointer
             .compare_exchange(ptr::null_mut(), first, Ordering::Release, Ordering::Relaxed)
             .is_err()
         {
@@ -130,8 +181,12 @@ impl<T: Default + Send + Sync> Segments<T> {
 
 impl<T: Send + Sync> Drop for Segments<T> {
     fn drop(&mut self) {
-        for (k, segment) in self.segments.iter().enumerate() {
-            // Relaxed: the array is this thread's alone.
+        // Relaxed, here and below: the array is this thread's alone.
+        let others = self.others.load(Ordering::Relaxed);
+        // SAFETY: `make_others` boxed it and put it there once. With `&mut self`, no reference to it is left.
+        let others = (!others.is_null()).then(|| unsafe { Box::from_raw(others) });
+        let others = others.iter().flat_map(|others| &others.0);
+        for (k, segment) in self.direct.iter().chain(others).enumerate() {
             let first = segment.load(Ordering::Relaxed);
             if !first.is_null() {
                 // SAFETY: `grow` boxed this slice of `len(k)` elements and put it there once. With

@@ -11,8 +11,6 @@ mod slot;
 
 use core::{ops::Range, task::Waker};
 
-use crossbeam_utils::CachePadded;
-
 pub(crate) use self::slot::{Access, Slot};
 use crate::{
     segments::Segments,
@@ -24,10 +22,20 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Slab {
     slots: Segments<Slot>,
-    /// One more than the generation whose leader is at work on the slots and has no help, or 0. A
-    /// hint: of several leaders at work one is remembered, and a panic in a waker may leave one that
-    /// is not.
-    releasing: CachePadded<AtomicU64>,
+}
+
+/// The leader that is at work on a slab and has no help: one more than its generation, or 0.
+///
+/// A hint: of several leaders at work one is remembered, and a panic in a waker may leave one that is not.
+#[derive(Debug)]
+pub(crate) struct Draining(AtomicU64);
+
+impl Draining {
+    const_fn! {
+        pub(crate) const fn nobody() -> Self {
+            Self(AtomicU64::new(0))
+        }
+    }
 }
 
 impl Slab {
@@ -36,7 +44,6 @@ impl Slab {
         pub(crate) const fn new() -> Self {
             Self {
                 slots: Segments::new(),
-                releasing: CachePadded::new(AtomicU64::new(0)),
             }
         }
     }
@@ -62,17 +69,17 @@ impl Slab {
     ///
     /// A panic out of one waker's `wake` comes out of this call after it has woken all others that
     /// nobody else did.
-    pub(crate) fn wake_all(&self, generation: u64) {
+    pub(crate) fn wake_all(&self, generation: u64, draining: &Draining) {
         // Relaxed, here and in `help`: helping is never needed, and the word has told the helper all that
         // it must know.
-        self.releasing.store(generation + 1, Ordering::Relaxed);
+        draining.0.store(generation + 1, Ordering::Relaxed);
         let wakers = self
             .slots
             .iter()
             .filter_map(|slot| slot.take_waker(generation));
         wake_all(wakers, Waker::wake);
-        if self.releasing.load(Ordering::Relaxed) == generation + 1 {
-            self.releasing.store(0, Ordering::Relaxed);
+        if draining.0.load(Ordering::Relaxed) == generation + 1 {
+            draining.0.store(0, Ordering::Relaxed);
         }
     }
 
@@ -93,22 +100,22 @@ impl Slab {
     /// A wake can take the leader far longer than the waiter needs to run, arrive again and leave its
     /// thread idle, to be woken again by the next. A waiter that helps ends that.
     #[inline]
-    pub(crate) fn help(&self, generation: u64, own: usize) {
-        if self.releasing.load(Ordering::Relaxed) == generation + 1 {
-            self.drain_backwards(generation, own);
+    pub(crate) fn help(&self, generation: u64, own: usize, draining: &Draining) {
+        if draining.0.load(Ordering::Relaxed) == generation + 1 {
+            self.drain_backwards(generation, own, draining);
         }
     }
 
     #[cold]
-    fn drain_backwards(&self, generation: u64, own: usize) {
+    fn drain_backwards(&self, generation: u64, own: usize, draining: &Draining) {
         // A leader that has gone on to the next slot meanwhile is faster alone. If there is nobody to
         // tell by, nobody helps from here.
         let next = self.slots.get(own + 1).and_then(Slot::generation);
         // One helps: the waiters that it wakes, perhaps within this call, have other things to do.
         let asked = generation + 1;
         if next == Some(generation)
-            && self
-                .releasing
+            && draining
+                .0
                 .compare_exchange(asked, 0, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok()
         {

@@ -61,16 +61,19 @@
 
 use core::fmt;
 
-use crossbeam_utils::CachePadded;
-
-use crate::sync::{AtomicU64, Ordering, const_fn};
+use crate::{
+    slab::Draining,
+    sync::{AtomicU64, Ordering, const_fn},
+};
 
 /// The word of one barrier, and the number of parties that gives it its meaning.
 pub(crate) struct State {
     parties: u64,
     /// How many of the low bits count arrivals, and those ahead in the next generation: 1 to 63.
     shift: u32,
-    word: CachePadded<AtomicU64>,
+    word: AtomicU64,
+    /// A hint of the slab's, here because whoever looks at it has just looked at the word.
+    pub(crate) draining: Draining,
 }
 
 /// A value that the word had at some time.
@@ -105,7 +108,8 @@ impl State {
                 parties,
                 // Above 2^62 parties, the last arrivals do not fit. Nor do they ever come.
                 shift: if bits < u64::BITS { bits } else { u64::BITS - 1 },
-                word: CachePadded::new(AtomicU64::new(0)),
+                word: AtomicU64::new(0),
+                draining: Draining::nobody(),
             }
         }
     }

@@ -259,7 +259,7 @@ impl<B: Deref<Target = Barrier>> Drop for HeldRelease<B> {
     fn drop(&mut self) {
         let barrier = &*self.barrier;
         barrier.state.release(self.generation);
-        barrier.slab.wake_all(self.generation);
+        barrier.wake_all(self.generation);
         barrier.resource.released(|| barrier.numbers());
     }
 }

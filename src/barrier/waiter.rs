@@ -103,7 +103,7 @@ impl Waiter {
                 Next::Leads { .. } if matches!(lead, Lead::Hold) => return,
                 Next::Leads { generation } => barrier.state.complete(word).map(|()| {
                     self.state = WaitState::Leading { generation };
-                    barrier.slab.wake_all(generation);
+                    barrier.wake_all(generation);
                     barrier.resource.released(|| barrier.numbers());
                 }),
                 Next::Queues { .. } => return,
@@ -151,7 +151,8 @@ impl Waiter {
                     return Poll::Pending;
                 }
                 let ready = self.ready(generation, false);
-                barrier.slab.help(generation, slot as usize);
+                let draining = &barrier.state.draining;
+                barrier.slab.help(generation, slot as usize, draining);
                 ready
             }
             WaitState::Leading { generation } => self.ready(generation, true),
@@ -257,7 +258,7 @@ impl Waiter {
         let ready = self.ready(generation, true);
         match lead {
             Lead::Release => {
-                barrier.slab.wake_all(generation);
+                barrier.wake_all(generation);
                 barrier.resource.released(|| barrier.numbers());
             }
             Lead::Hold => {
