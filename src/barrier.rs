@@ -6,6 +6,7 @@ mod blocking;
 mod leader;
 mod observation;
 mod party;
+mod state;
 mod wait;
 mod waiter;
 
@@ -27,10 +28,9 @@ pub use self::{
     observation::Observation,
     wait::{OwnedWait, Wait},
 };
-use self::{party::Party, waiter::Lead};
+use self::{party::Party, state::State, waiter::Lead};
 use crate::{
     slab::Slab,
-    state::State,
     sync::const_fn,
     trace::{Numbers, Resource},
 };

@@ -307,7 +307,6 @@ pub mod phaser;
 )]
 mod segments;
 mod slab;
-mod state;
 mod sync;
 mod trace;
 mod wake;

@@ -5,8 +5,11 @@ use core::{
     task::{Poll, RawWakerVTable, Waker},
 };
 
-use super::{Barrier, BarrierWaitResult, leader::HeldRelease};
-use crate::state::{Next, Word};
+use super::{
+    Barrier, BarrierWaitResult,
+    leader::HeldRelease,
+    state::{NextArrival, Snapshot},
+};
 
 /// The last generation that a slot can wait for. It is never reached.
 const LAST: u64 = u64::MAX >> 2;
@@ -94,23 +97,23 @@ impl Waiter {
     pub(super) fn arrive(&mut self, barrier: &Barrier, lead: Lead) {
         let mut word = barrier.state.load();
         loop {
-            let turned = match barrier.state.next(word) {
-                Next::Waits { generation, before } => barrier.state.arrive(word).map(|()| {
+            let outcome = match barrier.state.next_arrival(word) {
+                NextArrival::Waits { generation, before } => barrier.state.arrive(word).map(|()| {
                     let hint = before as u32;
                     self.state = WaitState::Counted { generation, hint };
                     barrier.resource.arrived(|| barrier.numbers());
                 }),
-                Next::Leads { .. } if matches!(lead, Lead::Hold) => return,
-                Next::Leads { generation } => barrier.state.complete(word).map(|()| {
+                NextArrival::Leads { .. } if matches!(lead, Lead::Hold) => return,
+                NextArrival::Leads { generation } => barrier.state.complete(word).map(|()| {
                     self.state = WaitState::Leading { generation };
                     barrier.wake_all(generation);
                     barrier.resource.released(|| barrier.numbers());
                 }),
-                Next::Queues { .. } => return,
+                NextArrival::Queues { .. } => return,
             };
-            match turned {
+            match outcome {
                 Ok(()) => return,
-                Err(present) => word = present,
+                Err(actual) => word = actual,
             }
         }
     }
@@ -191,41 +194,41 @@ impl Waiter {
     ) -> Poll<BarrierWaitResult> {
         let mut word = barrier.state.load();
         loop {
-            let turned = match barrier.state.next(word) {
-                Next::Waits { generation, before } => {
+            let outcome = match barrier.state.next_arrival(word) {
+                NextArrival::Waits { generation, before } => {
                     self.wait(barrier, word, generation, before as usize, waker)
                 }
-                Next::Leads { generation } => self.lead(barrier, word, generation, lead),
-                Next::Queues { behind } => self.queue(barrier, word, behind, waker),
+                NextArrival::Leads { generation } => self.lead(barrier, word, generation, lead),
+                NextArrival::Queues { behind } => self.queue(barrier, word, behind, waker),
             };
-            match turned {
+            match outcome {
                 Ok(poll) => return poll,
-                Err(present) => word = present,
+                Err(actual) => word = actual,
             }
         }
     }
 
     /// Registers, then arrives: whoever completes the generation finds the waker.
     ///
-    /// Fails with the present word if the next arrival no longer waits in `generation`.
+    /// Fails with the current word if the next arrival no longer waits in `generation`.
     #[inline]
     fn wait(
         &mut self,
         barrier: &Barrier,
-        mut word: Word,
+        mut word: Snapshot,
         generation: u64,
         hint: usize,
         waker: &Waker,
-    ) -> Result<Poll<BarrierWaitResult>, Word> {
+    ) -> Result<Poll<BarrierWaitResult>, Snapshot> {
         // Cloned before there is a slot: a panic costs none.
         let clone = waker.clone();
         let id = WakerId::of(&clone);
         // The hint is right unless others are about to arrive, or have left.
         let (index, access) = barrier.slab.claim(hint);
         let slot = access.register(generation, clone);
-        while let Err(present) = barrier.state.arrive(word) {
-            word = present;
-            if !barrier.state.next(word).waits_in(generation) {
+        while let Err(actual) = barrier.state.arrive(word) {
+            word = actual;
+            if !barrier.state.next_arrival(word).waits_in(generation) {
                 drop(slot.deregister(generation));
                 return Err(word);
             }
@@ -241,15 +244,15 @@ impl Waiter {
 
     /// Completes the generation. Out of line, to keep the path of all the others short.
     ///
-    /// Fails with the present word if that is no longer `word`.
+    /// Fails with the current word if that is no longer `word`.
     #[inline(never)]
     fn lead(
         &mut self,
         barrier: &Barrier,
-        word: Word,
+        word: Snapshot,
         generation: u64,
         lead: Lead,
-    ) -> Result<Poll<BarrierWaitResult>, Word> {
+    ) -> Result<Poll<BarrierWaitResult>, Snapshot> {
         match lead {
             Lead::Release => barrier.state.complete(word)?,
             Lead::Hold => barrier.state.hold(word)?,
@@ -273,20 +276,20 @@ impl Waiter {
 
     /// Leaves `waker` for the release of the generation `behind`.
     ///
-    /// Fails with the present word if that is no longer `word`.
+    /// Fails with the current word if that is no longer `word`.
     #[cold]
     fn queue(
         &mut self,
         barrier: &Barrier,
-        word: Word,
+        word: Snapshot,
         behind: u64,
         waker: &Waker,
-    ) -> Result<Poll<BarrierWaitResult>, Word> {
+    ) -> Result<Poll<BarrierWaitResult>, Snapshot> {
         let (index, access) = barrier.slab.claim(barrier.parties());
         let slot = access.register_late(behind, waker);
-        if let Err(present) = barrier.state.publish(word) {
+        if let Err(actual) = barrier.state.publish(word) {
             drop(slot.deregister(behind));
-            return Err(present);
+            return Err(actual);
         }
         self.state = WaitState::Queued {
             behind,

@@ -9,7 +9,7 @@
 //! - *leader*: the arrival that completes its generation.
 //! - *release*: the end of a generation, when its waiters may go on. The leader does it, at once or,
 //!   if it *holds* the release, later.
-//! - *withdraw*: take an arrival back, before its generation is complete.
+//! - *withdraw*: to take an arrival back, before its generation is complete.
 //!
 //! # The word
 //!
@@ -59,30 +59,30 @@
 //!   generation was released sees all that its parties did before they arrived, and all that the
 //!   leader did before the release.
 
-use core::fmt;
+use core::{convert::Infallible, fmt};
 
 use crate::{
     slab::Draining,
-    sync::{AtomicU64, Ordering, const_fn},
+    sync::{AtomicU64, Ordering, const_fn, try_update},
 };
 
 /// The word of one barrier, and the number of parties that gives it its meaning.
-pub(crate) struct State {
+pub(super) struct State {
     parties: u64,
     /// How many of the low bits count arrivals, and those ahead in the next generation: 1 to 63.
     shift: u32,
     word: AtomicU64,
     /// A hint of the slab's, here because whoever looks at it has just looked at the word.
-    pub(crate) draining: Draining,
+    pub(super) draining: Draining,
 }
 
 /// A value that the word had at some time.
 #[derive(Clone, Copy)]
-pub(crate) struct Word(u64);
+pub(super) struct Snapshot(u64);
 
 /// What becomes of a party that arrives at a given word.
 #[derive(Clone, Copy)]
-pub(crate) enum Next {
+pub(super) enum NextArrival {
     /// It is counted in `generation`, after `before` others, and waits.
     Waits { generation: u64, before: u64 },
     /// It is the last of `generation`.
@@ -91,16 +91,16 @@ pub(crate) enum Next {
     Queues { behind: u64 },
 }
 
-impl Next {
-    pub(crate) fn waits_in(self, open: u64) -> bool {
-        matches!(self, Next::Waits { generation, .. } if generation == open)
+impl NextArrival {
+    pub(super) fn waits_in(self, open: u64) -> bool {
+        matches!(self, NextArrival::Waits { generation, .. } if generation == open)
     }
 }
 
 impl State {
     const_fn! {
         /// Generation 0, nobody there. No party at all counts as one.
-        pub(crate) const fn new(parties: usize) -> Self {
+        pub(super) const fn new(parties: usize) -> Self {
             let parties = if parties == 0 { 1 } else { parties as u64 };
             // 2n - 1 in binary is n - 1 and a one.
             let bits = u64::BITS - (parties - 1).leading_zeros() + 1;
@@ -114,161 +114,175 @@ impl State {
         }
     }
 
-    pub(crate) fn parties(&self) -> usize {
+    pub(super) fn parties(&self) -> usize {
         self.parties as usize
     }
 
     /// What a transition may start from. Its compare-and-swap finds out if it has become stale.
-    pub(crate) fn load(&self) -> Word {
-        // Ordering: none. What is read here decides nothing by itself.
-        Word(self.word.load(Ordering::Relaxed))
+    pub(super) fn load(&self) -> Snapshot {
+        // Relaxed: what is read here decides nothing by itself.
+        Snapshot(self.word.load(Ordering::Relaxed))
     }
 
     /// The number of generations released.
-    pub(crate) fn generation(&self) -> u64 {
-        // Ordering: acquire, with the release of `complete` and `release`.
-        self.generation_of(Word(self.word.load(Ordering::Acquire)))
+    pub(super) fn generation(&self) -> u64 {
+        // Acquire: pairs with `complete` and `release`.
+        self.generation_of(Snapshot(self.word.load(Ordering::Acquire)))
     }
 
     /// Whether `generation` has been released.
-    pub(crate) fn is_released(&self, generation: u64) -> bool {
+    pub(super) fn is_released(&self, generation: u64) -> bool {
         self.generation() > generation
     }
 
-    pub(crate) fn generation_of(&self, word: Word) -> u64 {
+    pub(super) fn generation_of(&self, word: Snapshot) -> u64 {
         word.0 >> self.shift
     }
 
     /// The arrivals in the generation of `word`, which are all `n` while its release is held.
-    pub(crate) fn arrived_of(&self, word: Word) -> u64 {
+    pub(super) fn arrived_of(&self, word: Snapshot) -> u64 {
         self.arrivals(word).min(self.parties)
     }
 
-    fn arrivals(&self, word: Word) -> u64 {
+    fn arrivals(&self, word: Snapshot) -> u64 {
         word.0 & !(u64::MAX << self.shift)
     }
 
     /// What the next to arrive would be.
-    pub(crate) fn next(&self, word: Word) -> Next {
+    pub(super) fn next_arrival(&self, word: Snapshot) -> NextArrival {
         let generation = self.generation_of(word);
         let arrivals = self.arrivals(word);
         if arrivals + 1 < self.parties {
-            return Next::Waits {
+            return NextArrival::Waits {
                 generation,
                 before: arrivals,
             };
         }
         if arrivals + 1 == self.parties {
-            return Next::Leads { generation };
+            return NextArrival::Leads { generation };
         }
         // The release is held.
         let before = arrivals - self.parties;
         if before + 1 < self.parties {
-            Next::Waits {
+            NextArrival::Waits {
                 generation: generation + 1,
                 before,
             }
         } else {
-            Next::Queues { behind: generation }
+            NextArrival::Queues { behind: generation }
         }
     }
 
-    /// (g, a) to (g, a + 1), when the next arrival [waits](Next::Waits).
+    /// (g, a) to (g, a + 1), when the next arrival [waits](NextArrival::Waits).
     ///
-    /// Fails with the present word if that is no longer `from`, as do all that take one.
-    pub(crate) fn arrive(&self, from: Word) -> Result<(), Word> {
-        debug_assert!(matches!(self.next(from), Next::Waits { .. }));
-        // Ordering: release, with the acquire of `complete` and `hold`. On failure none, here and
-        // below, since the transition starts again.
-        self.swap(from, Word(from.0 + 1), Ordering::Release)
+    /// Fails with the current word if that is no longer `from`, as do all that take one.
+    pub(super) fn arrive(&self, from: Snapshot) -> Result<(), Snapshot> {
+        debug_assert!(matches!(self.next_arrival(from), NextArrival::Waits { .. }));
+        // Release: pairs with `complete` and `hold`.
+        self.compare_exchange(from, Snapshot(from.0 + 1), Ordering::Release)
     }
 
-    /// (g, n - 1) to (g + 1, 0), when the next arrival [leads](Next::Leads): the caller is the
+    /// (g, n - 1) to (g + 1, 0), when the next arrival [leads](NextArrival::Leads): the caller is the
     /// leader, and g is released.
-    pub(crate) fn complete(&self, from: Word) -> Result<(), Word> {
-        debug_assert!(matches!(self.next(from), Next::Leads { .. }));
+    pub(super) fn complete(&self, from: Snapshot) -> Result<(), Snapshot> {
+        debug_assert!(matches!(self.next_arrival(from), NextArrival::Leads { .. }));
         let to = (self.generation_of(from) + 1) << self.shift;
-        // Ordering: acquire, with the release of `arrive` and `publish`; release, with the acquire
-        // of `generation`.
-        self.swap(from, Word(to), Ordering::AcqRel)
+        // Acquire: pairs with `arrive` and `publish`. Release: pairs with `generation`.
+        self.compare_exchange(from, Snapshot(to), Ordering::AcqRel)
     }
 
-    /// (g, n - 1) to (g, n), when the next arrival [leads](Next::Leads): the caller is the leader,
+    /// (g, n - 1) to (g, n), when the next arrival [leads](NextArrival::Leads): the caller is the leader,
     /// and owes a [`release`](Self::release).
-    pub(crate) fn hold(&self, from: Word) -> Result<(), Word> {
-        debug_assert!(matches!(self.next(from), Next::Leads { .. }));
-        // Ordering: acquire, with the release of `arrive`.
-        self.swap(from, Word(from.0 + 1), Ordering::Acquire)
+    pub(super) fn hold(&self, from: Snapshot) -> Result<(), Snapshot> {
+        debug_assert!(matches!(self.next_arrival(from), NextArrival::Leads { .. }));
+        // Acquire: pairs with `arrive`.
+        self.compare_exchange(from, Snapshot(from.0 + 1), Ordering::Acquire)
     }
 
     /// (g, a) to (g + 1, a - n), for the leader that holds the release of `generation`.
-    pub(crate) fn release(&self, generation: u64) {
-        let mut word = self.load();
-        loop {
+    pub(super) fn release(&self, generation: u64) {
+        let Ok(()): Result<(), Infallible> = self.try_update(|word| {
             debug_assert!(self.generation_of(word) == generation);
             let early = self.arrivals(word) - self.parties;
             let to = (generation + 1) << self.shift | early;
-            // Ordering: acquire, with the release of `publish`; release, with the acquire of
-            // `generation`.
-            match self.swap(word, Word(to), Ordering::AcqRel) {
-                Ok(()) => return,
-                Err(present) => word = present,
-            }
-        }
+            // Acquire: pairs with `publish`. Release: pairs with `generation`.
+            Ok((Snapshot(to), Ordering::AcqRel))
+        });
     }
 
     /// (g, a) to (g, a - 1), for a party that has arrived in `generation`.
     ///
     /// Returns whether the arrival was taken back; if not, the generation is complete.
-    pub(crate) fn withdraw(&self, generation: u64) -> bool {
-        let mut word = self.load();
-        while self.is_open(generation, word) {
-            // Ordering: none. An arrival that never was has nothing to publish, and who gets its
-            // slot is settled at the slot.
-            match self.swap(word, Word(word.0 - 1), Ordering::Relaxed) {
-                Ok(()) => return true,
-                Err(present) => word = present,
+    pub(super) fn withdraw(&self, generation: u64) -> bool {
+        self.try_update(|word| {
+            if self.is_open(generation, word) {
+                // Relaxed: an arrival that never was has nothing to publish, and who gets its slot is
+                // settled at the slot.
+                Ok((Snapshot(word.0 - 1), Ordering::Relaxed))
+            } else {
+                Err(TooLate)
             }
-        }
-        false
+        })
+        .is_ok()
     }
 
     /// Whether `generation`, in which the caller has arrived, still lacks a party.
-    fn is_open(&self, generation: u64, word: Word) -> bool {
+    fn is_open(&self, generation: u64, word: Snapshot) -> bool {
         let held = self.arrivals(word) >= self.parties;
         self.generation_of(word) + u64::from(held) == generation
     }
 
     /// (g, a) to (g, a), for a waiter whose slot the leader must find although no arrival comes
     /// after it.
-    pub(crate) fn publish(&self, from: Word) -> Result<(), Word> {
-        // Ordering: release, with the acquire of `complete` and `release`.
-        self.swap(from, from, Ordering::Release)
+    pub(super) fn publish(&self, from: Snapshot) -> Result<(), Snapshot> {
+        // Release: pairs with `complete` and `release`.
+        self.compare_exchange(from, from, Ordering::Release)
     }
 
     /// [`publish`](Self::publish), for a party of `generation`. Returns false if that is released.
-    pub(crate) fn publish_in(&self, generation: u64) -> bool {
-        let mut word = self.load();
-        while self.generation_of(word) <= generation {
-            match self.publish(word) {
-                Ok(()) => return true,
-                Err(present) => word = present,
+    pub(super) fn publish_in(&self, generation: u64) -> bool {
+        self.try_update(|word| {
+            if self.generation_of(word) <= generation {
+                // Release: as in `publish`.
+                Ok((word, Ordering::Release))
+            } else {
+                Err(TooLate)
             }
-        }
-        false
+        })
+        .is_ok()
     }
 
-    fn swap(&self, from: Word, to: Word, success: Ordering) -> Result<(), Word> {
-        // Weak, because every caller loops anyway.
+    fn try_update<E>(
+        &self,
+        mut transition: impl FnMut(Snapshot) -> Result<(Snapshot, Ordering), E>,
+    ) -> Result<(), E> {
+        let Snapshot(current) = self.load();
+        // On failure Relaxed: the transition starts again.
+        try_update(&self.word, current, Ordering::Relaxed, |current| {
+            let (Snapshot(to), success) = transition(Snapshot(current))?;
+            Ok((to, success, ()))
+        })
+    }
+
+    fn compare_exchange(
+        &self,
+        from: Snapshot,
+        to: Snapshot,
+        success: Ordering,
+    ) -> Result<(), Snapshot> {
+        // Weak: every caller loops anyway. On failure Relaxed: its transition starts again.
         match self
             .word
             .compare_exchange_weak(from.0, to.0, success, Ordering::Relaxed)
         {
             Ok(_) => Ok(()),
-            Err(present) => Err(Word(present)),
+            Err(actual) => Err(Snapshot(actual)),
         }
     }
 }
+
+/// The word has gone past the state in which a transition may be made.
+struct TooLate;
 
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
