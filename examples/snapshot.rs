@@ -148,7 +148,7 @@ fn run(job: Job) -> Result<()> {
 /// Runs all workers. Returns the failures of those that were lost, if the others went on to the end.
 async fn work(job: &Arc<Job>) -> Result<Vec<Error>> {
     let phaser = match job.on_loss {
-        OnLoss::Stop => Phaser::builder().close_on(Exit::Panic).build(),
+        OnLoss::Stop => Phaser::builder().close_on(Exit::Drop).build(),
         OnLoss::Continue => Phaser::new(),
     };
     let participants = phaser.register_many(job.tallies.len())?;
@@ -206,19 +206,14 @@ struct Plan {
 }
 
 impl Job {
+    /// Drops its participant without `leave` when it fails: the phaser then closes, or the others go on.
     async fn work(self: Arc<Self>, worker: usize, mut participant: Participant) -> Result<()> {
-        let end = self.count(worker, &mut participant).await;
-        if end.is_err() && self.on_loss == OnLoss::Stop {
-            participant.phaser().close();
-        }
-        // Leaves the phaser, so that the others go on.
-        end
-    }
-
-    async fn count(self: &Arc<Self>, worker: usize, participant: &mut Participant) -> Result<()> {
         loop {
             let lines = self.plan().lines_of(worker);
-            let Some(lines) = lines else { return Ok(()) };
+            let Some(lines) = lines else {
+                participant.leave();
+                return Ok(());
+            };
             self.count_lines(worker, &lines)?;
             if let Some(leader) = participant.wait_leader().await? {
                 if let Err(failure) = self.complete().await {
