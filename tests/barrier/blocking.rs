@@ -145,7 +145,7 @@ fn a_thread_that_comes_last_leads_and_wakes_the_others_within_the_call() {
 }
 
 #[test]
-fn a_blocked_thread_is_released_by_whoever_comes_last() {
+fn a_blocked_thread_is_released_by_the_last_to_arrive() {
     let barrier = Barrier::new(2);
     let lasts: [fn(&Barrier); 3] = [
         |barrier| assert!(matches!(poll(&mut barrier.wait(), Waker::noop()), Led(_))),
@@ -190,7 +190,7 @@ fn a_panic_in_wake_comes_out_of_the_threads_call_after_all_are_woken() {
 // For a time.
 
 #[test]
-fn a_timeout_takes_the_arrival_back() {
+fn a_timeout_withdraws_the_arrival() {
     let barrier = Barrier::new(3);
     let waker = CountingWaker::new();
     let mut wait = barrier.wait();
@@ -280,7 +280,7 @@ fn a_timeout_of_a_complete_generation_waits_for_its_release() {
     let released = AtomicU64::new(0);
     thread::scope(|scope| {
         let blocked = scope.spawn(|| {
-            // It may miss the leader, and has then been taken back.
+            // It may miss the leader, and has then been withdrawn.
             let result = loop {
                 match barrier.wait_blocking_timeout(TIMEOUT) {
                     Ok(result) => break result,

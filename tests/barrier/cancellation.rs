@@ -12,7 +12,7 @@ use tokio::{task::yield_now, time::timeout};
 use support::by_hand::{CountingWaker, Outcome::*, poll};
 
 #[test]
-fn a_dropped_wait_takes_its_arrival_back() {
+fn a_dropped_wait_withdraws_its_arrival() {
     let barrier = Barrier::new(3);
     let wakers = [(); 4].map(|()| CountingWaker::new());
     let [mut a, mut b, mut c, mut d] = [(); 4].map(|()| barrier.wait());
@@ -161,7 +161,7 @@ fn a_forgotten_wait_counts_once_and_then_no_more() {
     mem::forget(forgotten);
     assert_eq!((barrier.arrived(), lost.held()), (1, 1));
 
-    // It stands for one party of generation 0, whoever else comes and goes.
+    // It stands for one party of generation 0, whichever others arrive and withdraw.
     assert_eq!(poll(&mut barrier.wait(), &waker), Pending);
     assert_eq!(barrier.arrived(), 1);
     let mut a = barrier.wait();
@@ -203,7 +203,7 @@ fn any_n_of_more_waits_make_a_generation() {
 }
 
 #[test]
-fn a_panic_takes_the_arrivals_of_its_task_back() {
+fn a_panic_withdraws_the_arrivals_of_its_task() {
     let barrier = Barrier::new(2);
     let waker = CountingWaker::new();
     let panic = catch_unwind(AssertUnwindSafe(|| {
@@ -274,7 +274,7 @@ async fn a_select_loop_is_never_counted_twice() {
 }
 
 #[tokio::test]
-async fn an_aborted_task_takes_its_arrival_back() {
+async fn an_aborted_task_withdraws_its_arrival() {
     let barrier = Arc::new(Barrier::new(2));
     let wait = |barrier: Arc<Barrier>| async move { barrier.wait().await };
     let aborted = tokio::spawn(wait(barrier.clone()));
@@ -291,7 +291,7 @@ async fn an_aborted_task_takes_its_arrival_back() {
 }
 
 #[test]
-fn a_cancelled_smol_task_takes_its_arrival_back() {
+fn a_cancelled_smol_task_withdraws_its_arrival() {
     let barrier = Barrier::new(2);
     let executor = smol::LocalExecutor::new();
     smol::block_on(executor.run(async {

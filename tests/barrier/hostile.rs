@@ -59,7 +59,7 @@ impl Meant {
             .all(|waker| (most[waker] - optional[waker]..=most[waker]).contains(&wakes[waker]))
     }
 
-    /// The arrival is taken back, if that can be, and its waker with it.
+    /// The arrival is withdrawn, if that can be, and its waker with it.
     fn withdraw(&mut self, future: usize) {
         let (kind, step) = self.futures[&future];
         match step {

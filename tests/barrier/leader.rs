@@ -1,4 +1,4 @@
-//! The leader's section: who is blocked while it lasts, who may come, and what ends it.
+//! The leader's section: what it blocks, which parties arrive meanwhile, and what ends it.
 
 use core::{
     future::{self, Future},
@@ -246,7 +246,7 @@ async fn the_leader_sees_what_all_did_and_all_see_what_it_did() {
 // Before the generation is complete, `wait_leader` is a wait like any other.
 
 #[test]
-fn a_dropped_wait_for_the_leader_takes_its_arrival_back() {
+fn a_dropped_wait_for_the_leader_withdraws_its_arrival() {
     let barrier = Barrier::new(2);
     let waker = CountingWaker::new();
     drop(barrier.wait_leader());
@@ -261,7 +261,7 @@ fn a_dropped_wait_for_the_leader_takes_its_arrival_back() {
 }
 
 #[test]
-fn a_panic_in_clone_takes_the_arrival_back() {
+fn a_panic_in_clone_withdraws_the_arrival() {
     let barrier = Barrier::new(3);
     let waker = CountingWaker::new();
     let mut wait = barrier.wait_leader();
@@ -279,7 +279,7 @@ fn a_panic_in_clone_takes_the_arrival_back() {
     assert_eq!((barrier.arrived(), waker.wakes()), (1, 0));
 }
 
-// Who was there before stays there.
+// Parties that arrived before the section stay.
 
 #[test]
 fn nobody_withdraws_while_the_release_is_held() {
@@ -318,10 +318,10 @@ fn nobody_withdraws_while_the_release_is_held() {
     assert_eq!(poll(&mut kept, &wakers[4]), Released(0));
 }
 
-// Who comes while the release is held.
+// Parties that arrive while the release is held.
 
 #[test]
-fn newcomers_arrive_in_the_next_generation_but_the_last_queues() {
+fn during_a_section_parties_arrive_in_the_next_generation_but_its_last_queues() {
     for release in RELEASES {
         let barrier = Barrier::new(3);
         let wakers = [(); 5].map(|()| CountingWaker::new());
@@ -353,7 +353,7 @@ fn newcomers_arrive_in_the_next_generation_but_the_last_queues() {
 }
 
 #[test]
-fn an_early_arrival_may_be_taken_back() {
+fn an_early_arrival_may_be_withdrawn() {
     let barrier = Barrier::new(3);
     let wakers = [(); 5].map(|()| CountingWaker::new());
     let [mut a, mut b] = [(); 2].map(|()| barrier.wait_leader());
@@ -361,7 +361,7 @@ fn an_early_arrival_may_be_taken_back() {
     assert_blocked(&mut b, &wakers[1]);
     let leader = lead(&barrier);
 
-    // One for another, over and over again: were they not taken back, the third would queue.
+    // One for another, over and over again: were they not withdrawn, the third would queue.
     let mut early = barrier.wait();
     assert_eq!(poll(&mut early, &wakers[2]), Pending);
     for _ in 0..10 {
@@ -383,7 +383,7 @@ fn an_early_arrival_may_be_taken_back() {
 }
 
 #[test]
-fn an_early_arrival_may_be_taken_back_after_the_release() {
+fn an_early_arrival_may_be_withdrawn_after_the_release() {
     let barrier = Barrier::new(2);
     let [of_this, of_next] = [(); 2].map(|()| CountingWaker::new());
     let [mut a, mut early] = [(); 2].map(|()| barrier.wait());
@@ -543,7 +543,7 @@ fn one_that_queued_and_is_polled_generations_later_joins_the_one_that_is_open() 
 // Alone, and among all other kinds.
 
 #[test]
-fn alone_everyone_leads_and_who_comes_meanwhile_queues() {
+fn alone_each_party_leads_and_one_that_arrives_meanwhile_queues() {
     let barrier = Barrier::new(1);
     let wakers = [(); 2].map(|()| CountingWaker::new());
     for generation in [0, 2] {
@@ -566,7 +566,7 @@ fn alone_everyone_leads_and_who_comes_meanwhile_queues() {
 }
 
 #[test]
-fn whoever_comes_last_decides_whether_the_release_is_held() {
+fn the_last_to_arrive_decides_whether_the_release_is_held() {
     type Last = fn(&Arc<Barrier>) -> Option<Leader<'_>>;
     fn led(outcome: Outcome) -> Option<Leader<'static>> {
         assert_eq!(outcome, Led(0));
@@ -654,7 +654,7 @@ async fn each_generation_of_many_has_one_leader_whatever_the_others_do() {
         assert_eq!(led.recv().await, Some(generation));
     }
     parties.shutdown().await;
-    // All but what was arrived for good is taken back.
+    // All but what was arrived for good is withdrawn.
     assert!(barrier.arrived() <= 1);
 }
 

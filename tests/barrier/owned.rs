@@ -47,7 +47,7 @@ fn a_dropped_owned_wait_takes_its_arrival_and_its_barrier_with_it() {
 }
 
 #[tokio::test]
-async fn aborted_tasks_of_a_set_take_their_arrivals_back() {
+async fn aborted_tasks_of_a_set_withdraw_their_arrivals() {
     let barrier = Arc::new(Barrier::new(4));
     let mut set = JoinSet::new();
     for _ in 0..3 {

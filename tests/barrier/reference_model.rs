@@ -211,7 +211,7 @@ impl Model {
         }
     }
 
-    /// Whether someone who arrived in `generation` can take it back.
+    /// Whether an arrival of `generation` can be withdrawn.
     pub(crate) fn is_open(&self, generation: u64) -> bool {
         generation == self.generation + u64::from(self.is_held())
     }
@@ -310,7 +310,7 @@ impl<'a> AnyWait<'a> {
     }
 }
 
-/// The generation of those whom a leader released, and of observers: they are not told.
+/// The generation of waits that a leader released, and of observers: their results do not say it.
 pub(crate) const UNSAID: u64 = u64::MAX;
 
 /// A future that has neither been dropped nor forgotten.

@@ -1,4 +1,4 @@
-//! The same parties on every executor: whoever polls and however often they give up, each generation
+//! The same parties on every executor: whatever polls them and however often they withdraw, each generation
 //! has one leader and orders memory.
 
 use core::{
@@ -82,7 +82,7 @@ impl Meeting {
         }
     }
 
-    /// Gives up at most twice, after at most two more polls, and then waits for as long as it takes.
+    /// Drops its wait at most twice, after at most two more polls, and then waits for as long as it takes.
     ///
     /// No result if a wait was given up when its generation was complete.
     async fn meet(&self, generation: u64, random: &mut Random) -> Option<BarrierWaitResult> {

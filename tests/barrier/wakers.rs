@@ -348,7 +348,7 @@ fn a_wait_dropped_after_a_panic_in_clone_was_never_there() {
 }
 
 #[test]
-fn a_panic_in_clone_on_a_later_poll_takes_the_arrival_back() {
+fn a_panic_in_clone_on_a_later_poll_withdraws_the_arrival() {
     let barrier = Barrier::new(3);
     let [first, other, last] = [(); 3].map(|()| CountingWaker::new());
     let [mut a, mut b] = [(); 2].map(|()| barrier.wait());
@@ -368,7 +368,7 @@ fn a_panic_in_clone_on_a_later_poll_takes_the_arrival_back() {
 }
 
 #[test]
-fn a_wait_dropped_after_a_panic_on_a_later_poll_is_not_taken_back_twice() {
+fn a_wait_dropped_after_a_panic_on_a_later_poll_is_not_withdrawn_twice() {
     let barrier = Barrier::new(3);
     let waker = CountingWaker::new();
     let [mut a, mut b] = [(); 2].map(|()| barrier.wait());
@@ -407,7 +407,7 @@ fn a_slot_lost_to_a_panic_is_never_used_again() {
 // Panics out of a waker's drop.
 
 #[test]
-fn a_panic_in_the_drop_of_a_replaced_waker_takes_the_arrival_back() {
+fn a_panic_in_the_drop_of_a_replaced_waker_withdraws_the_arrival() {
     let barrier = Barrier::new(2);
     let [replacing, last] = [(); 2].map(|()| CountingWaker::new());
     let mut wait = barrier.wait();
@@ -652,11 +652,11 @@ fn a_generation_completed_while_a_waker_is_replaced_is_the_one_waited_for() {
 }
 
 #[test]
-fn a_panic_in_a_poll_whose_generation_is_complete_takes_nothing_back() {
+fn a_panic_in_a_poll_whose_generation_is_complete_withdraws_nothing() {
     static BARRIER: Barrier = Barrier::new(2);
     let next = shared(&BARRIER);
     let waker = Arc::new(CountingWaker::new());
-    // Completes generation 0 and arrives in generation 1, of which nothing may be taken back.
+    // Completes generation 0 and arrives in generation 1, of which nothing may be withdrawn.
     let panicking = hooked_waker({
         let (next, waker) = (next.clone(), waker.clone());
         move || {

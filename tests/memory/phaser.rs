@@ -73,7 +73,7 @@ fn a_warm_phase_on_a_runtime_allocates_nothing() {
 }
 
 #[test]
-fn members_that_come_and_go_allocate_nothing_once_warm() {
+fn participants_that_come_and_go_allocate_nothing_once_warm() {
     let (phaser, [mut stays]) = members();
     let mut guests = Vec::with_capacity(20);
     let waker = CountingWaker::new();

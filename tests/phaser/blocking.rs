@@ -1,4 +1,4 @@
-//! Threads that are members of a phaser, among themselves and with tasks, for ever or for a time.
+//! Threads that are participants of a phaser, among themselves and with tasks, for ever or for a time.
 
 use core::{
     future::Future,
@@ -125,7 +125,7 @@ fn a_thread_that_comes_last_leads_and_wakes_the_others_within_the_call() {
 }
 
 #[test]
-fn a_blocked_thread_is_released_by_whoever_comes_last() {
+fn a_blocked_thread_is_released_by_the_last_to_arrive() {
     let lasts: [fn(Participant) -> bool; 4] = [
         |mut member| poll(&mut member.wait(), Waker::noop()) == Led(0),
         |mut member| member.arrive() == Ok(0),
@@ -190,7 +190,7 @@ fn a_blocked_thread_is_refused_when_the_phaser_is_closed() {
 }
 
 #[test]
-fn a_timeout_takes_the_arrival_back() {
+fn a_timeout_withdraws_the_arrival() {
     let (phaser, [mut a, mut b]) = members();
     for timeout in [Duration::ZERO, Duration::from_millis(5)] {
         let result = a.wait_blocking_timeout(timeout);
@@ -202,7 +202,7 @@ fn a_timeout_takes_the_arrival_back() {
 }
 
 #[test]
-fn a_timeout_of_one_that_had_arrived_takes_nothing_back() {
+fn a_timeout_of_one_that_had_arrived_withdraws_nothing() {
     let (phaser, [mut a, mut b]) = members();
     a.arrive().unwrap();
     let result = a.wait_blocking_timeout(Duration::ZERO);
@@ -219,7 +219,7 @@ fn a_timeout_of_a_complete_phase_waits_for_its_release() {
     let released = AtomicU64::new(0);
     thread::scope(|scope| {
         let blocked = scope.spawn(|| {
-            // It may miss the leader, and has then been taken back.
+            // It may miss the leader, and has then been withdrawn.
             let result = loop {
                 match a.wait_blocking_timeout(TIMEOUT) {
                     Err(WaitError::TimedOut) => assert_eq!(phaser.phase(), 0),

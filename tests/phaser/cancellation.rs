@@ -1,4 +1,4 @@
-//! A phaser's waits that are dropped, timed out or forgotten, and members that are aborted or panic.
+//! A phaser's waits that are dropped, timed out or forgotten, and participants that are aborted or panic.
 
 use core::{
     future::{Future, pending},
@@ -33,7 +33,7 @@ fn poll_once(mut wait: Wait<'_>, waker: &Waker) {
 // Waits.
 
 #[test]
-fn a_dropped_wait_takes_its_arrival_back() {
+fn a_dropped_wait_withdraws_its_arrival() {
     let (phaser, [mut a, mut b, mut c]) = members();
     let wakers = [(); 3].map(|()| CountingWaker::new());
     let mut wait = b.wait();
@@ -129,7 +129,7 @@ fn of_those_that_still_wait_another_leads() {
 }
 
 #[test]
-fn a_dropped_wait_of_one_that_had_arrived_takes_nothing_back() {
+fn a_dropped_wait_of_one_that_had_arrived_withdraws_nothing() {
     let (phaser, [mut a, mut b]) = members();
     a.arrive().unwrap();
     poll_once(a.wait(), Waker::noop());
@@ -157,7 +157,7 @@ fn a_forgotten_wait_stays_counted() {
 }
 
 #[test]
-fn a_member_whose_wait_was_forgotten_takes_its_arrival_along() {
+fn a_participant_whose_wait_was_forgotten_takes_its_arrival_along() {
     let (phaser, [mut a, mut b, mut c]) = members();
     let waker = CountingWaker::new();
     let mut wait = a.wait();
@@ -171,7 +171,7 @@ fn a_member_whose_wait_was_forgotten_takes_its_arrival_along() {
 }
 
 #[test]
-fn a_member_may_be_forgotten_and_is_missed() {
+fn a_participant_may_be_forgotten_and_is_missed() {
     let (phaser, [mut a, b]) = members();
     mem::forget(b);
     poll_once(a.wait(), Waker::noop());
@@ -224,9 +224,9 @@ async fn a_wait_in_select_loses_no_phase() {
     assert_eq!(phaser.phase(), 100);
 }
 
-// Members.
+// Participants.
 
-/// What a task does with its member until it is ended.
+/// What a task does with its participant until it is ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Until {
     NotYetPolled,
@@ -319,7 +319,7 @@ async fn a_task_that_is_aborted_when_only_it_was_missing_releases_the_others() {
 }
 
 #[test]
-fn a_member_that_panics_leaves_from_wherever_it_was() {
+fn a_participant_that_panics_leaves_from_wherever_it_was() {
     let states: [fn(&mut Participant); 4] = [
         |_| {},
         |member| _ = member.arrive(),

@@ -30,7 +30,7 @@ fn lead(member: &mut Participant) -> Leader<'_> {
     }
 }
 
-/// Every call of this member is refused.
+/// Every call of this participant is refused.
 fn assert_refused(member: &mut Participant) {
     for _ in 0..2 {
         assert_eq!(poll(&mut member.wait(), Waker::noop()), Refused);
@@ -113,7 +113,7 @@ fn nobody_registers_any_more() {
 }
 
 #[test]
-fn members_may_leave_and_end_no_phase() {
+fn participants_may_leave_and_end_no_phase() {
     let (phaser, [mut a, mut b, c]) = members();
     let waker = CountingWaker::new();
     let mut wait = a.wait();

@@ -1,4 +1,4 @@
-//! The section of a phaser's leader: who is blocked while it lasts, who may come and go, what ends it.
+//! The section of a phaser's leader: what it blocks, what others may do meanwhile, and what ends it.
 
 use core::{
     future::{Future, pending},
@@ -45,7 +45,7 @@ fn is_released(wait: &mut WaitLeader<'_>) -> bool {
     matches!(poll_leader(wait, Waker::noop()), Poll::Ready(Ok(None)))
 }
 
-/// The member leads its phase.
+/// The participant leads its phase.
 fn lead(member: &mut Participant) -> Leader<'_> {
     match poll_leader(&mut member.wait_leader(), Waker::noop()) {
         Poll::Ready(Ok(Some(leader))) => leader,
@@ -139,7 +139,7 @@ fn a_phase_that_a_departure_completes_gets_its_leaders_section() {
 }
 
 #[test]
-fn alone_a_member_leads_every_phase() {
+fn alone_a_participant_leads_every_phase() {
     let (phaser, [mut member]) = members();
     for phase in 0..5 {
         let leader = lead(&mut member);
@@ -148,7 +148,7 @@ fn alone_a_member_leads_every_phase() {
 }
 
 #[test]
-fn a_leader_prints_its_member() {
+fn a_leader_prints_its_participant() {
     let (_phaser, [mut member]) = members();
     let printed = format!("{:?}", lead(&mut member));
     assert_eq!(
@@ -159,7 +159,7 @@ fn a_leader_prints_its_member() {
     assert!(printed.starts_with("WaitLeader"), "{printed}");
 }
 
-// Who comes and goes while the release is held.
+// Registrations and departures while the release is held.
 
 #[test]
 fn who_registers_while_the_release_is_held_belongs_to_the_next_phase() {
@@ -246,7 +246,7 @@ fn all_others_may_leave_while_the_release_is_held() {
 }
 
 #[test]
-fn newcomers_that_arrive_before_the_release_are_completed_by_a_departure_after_it() {
+fn new_participants_that_arrive_before_the_release_are_completed_by_a_departure_after_it() {
     let (phaser, [mut a]) = members();
     let waker = CountingWaker::new();
     let leader = lead(&mut a);
@@ -299,7 +299,7 @@ async fn an_aborted_leader_releases_and_leaves() {
 }
 
 #[test]
-fn a_leaked_leader_releases_with_its_members_next_call() {
+fn a_leaked_leader_releases_with_its_participants_next_call() {
     let calls: &[fn(&mut Participant)] = &[
         |member| assert_eq!(member.arrive(), Ok(1)),
         |member| assert_eq!(poll(&mut member.wait(), Waker::noop()), Pending),
@@ -330,7 +330,7 @@ fn a_leaked_leader_releases_with_its_members_next_call() {
 }
 
 #[test]
-fn a_leaked_leader_releases_when_its_member_leaves() {
+fn a_leaked_leader_releases_when_its_participant_leaves() {
     let (phaser, [mut a, mut b]) = members();
     let waker = CountingWaker::new();
     let mut wait = a.wait();
@@ -359,7 +359,7 @@ fn the_next_phase_is_not_complete_before_the_release_of_the_one_before() {
 // Before the phase is complete, `wait_leader` is a wait like any other.
 
 #[test]
-fn a_dropped_wait_for_the_leader_takes_its_arrival_back() {
+fn a_dropped_wait_for_the_leader_withdraws_its_arrival() {
     let (phaser, [mut a, mut b]) = members();
     let waker = CountingWaker::new();
     for _ in 0..3 {

@@ -1,4 +1,4 @@
-//! Observers: they await the end of a phase and are no members.
+//! Observers: they await the end of a phase and are no participants.
 
 use core::{
     future::Future,
@@ -265,7 +265,7 @@ fn a_close_ends_the_observation_of_a_phase_that_only_a_leaked_wait_could_lead() 
 }
 
 #[test]
-fn a_newcomer_takes_the_lead_of_a_phase_that_only_a_leaked_wait_could_lead() {
+fn a_new_participant_takes_the_lead_of_a_phase_that_only_a_leaked_wait_could_lead() {
     let (phaser, [mut a, missing]) = members();
     let mut wait = a.wait();
     assert_eq!(poll(&mut wait, Waker::noop()), Pending);
@@ -335,7 +335,7 @@ fn a_panic_in_clone_leaves_an_observer_out_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_observer_sees_what_the_members_did_before_the_end() {
+async fn an_observer_sees_what_the_participants_did_before_the_end() {
     use core::sync::atomic::{AtomicU64, Ordering};
     use std::sync::Arc;
 

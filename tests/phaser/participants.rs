@@ -1,4 +1,4 @@
-//! The members of a phaser: how they join, meet, leave and are counted.
+//! The participants of a phaser: how they join, meet, leave and are counted.
 
 use core::{
     future::Future,
@@ -18,7 +18,7 @@ use support::{
     members::{closed, members, numbers},
 };
 
-/// The most members that a phaser has at a time.
+/// The most participants that a phaser has at a time.
 const MOST: usize = Phaser::MAX_PARTICIPANTS;
 
 /// The ways to leave.
@@ -118,7 +118,7 @@ fn polling_a_wait_after_it_was_ready_panics() {
 // Joining.
 
 #[test]
-fn a_newcomer_is_needed_in_the_present_phase() {
+fn a_new_participant_is_needed_in_the_current_phase() {
     let (phaser, [mut a, mut b]) = members();
     let mut wait = a.wait();
     assert_eq!(poll(&mut wait, Waker::noop()), Pending);
@@ -133,7 +133,7 @@ fn a_newcomer_is_needed_in_the_present_phase() {
 }
 
 #[test]
-fn a_newcomer_begins_with_the_phase_that_is_present() {
+fn a_new_participant_begins_with_the_phase_that_is_present() {
     let (phaser, [mut a]) = members();
     for phase in 0..3 {
         assert_eq!(poll(&mut a.wait(), Waker::noop()), Led(phase));
@@ -161,7 +161,7 @@ fn many_register_at_once_and_in_the_same_phase() {
 }
 
 #[test]
-fn clones_are_the_same_phaser_and_no_members() {
+fn clones_are_the_same_phaser_and_no_participants() {
     let phaser = Phaser::default();
     let clone = phaser.clone();
     let mut member = clone.register().unwrap();
@@ -171,14 +171,14 @@ fn clones_are_the_same_phaser_and_no_members() {
     assert_eq!(numbers(&phaser), (1, 1, 0));
     let other = member.phaser().register().unwrap();
     assert_eq!(numbers(&phaser), (1, 2, 0));
-    // A member keeps its phaser.
+    // A participant keeps its phaser.
     drop(phaser);
     drop(other);
     assert_eq!(poll(&mut member.wait(), Waker::noop()), Led(1));
 }
 
 #[test]
-fn one_member_more_than_fit_is_refused_and_changes_nothing() {
+fn one_participant_more_than_fit_is_refused_and_changes_nothing() {
     let phaser = Phaser::new();
     let mut first = phaser.register_many(10).unwrap();
     for member in &mut first[1..] {
@@ -214,7 +214,7 @@ fn one_member_more_than_fit_is_refused_and_changes_nothing() {
 // Leaving.
 
 #[test]
-fn a_member_that_left_is_no_longer_needed() {
+fn a_participant_that_left_is_no_longer_needed() {
     for leave in LEAVE {
         let (phaser, [mut a, mut b, c]) = members();
         let mut wait = a.wait();
@@ -228,7 +228,7 @@ fn a_member_that_left_is_no_longer_needed() {
 }
 
 #[test]
-fn a_member_that_leaves_takes_its_arrival_along() {
+fn a_participant_that_leaves_takes_its_arrival_along() {
     for leave in LEAVE {
         let (phaser, [mut a, mut b, mut c]) = members();
         let [wa, wb] = [(); 2].map(|()| CountingWaker::new());
@@ -246,7 +246,7 @@ fn a_member_that_leaves_takes_its_arrival_along() {
 }
 
 #[test]
-fn a_member_that_leaves_between_its_phases_takes_nothing_along() {
+fn a_participant_that_leaves_between_its_phases_takes_nothing_along() {
     // Whether it leads, was released and has seen that, or was released and has not.
     for sees in [true, false] {
         for leaves in [0, 1] {
@@ -352,14 +352,14 @@ fn one_that_arrives_again_when_the_phase_is_complete_leads_it() {
 }
 
 #[test]
-fn a_newcomer_makes_a_complete_phase_open_again() {
+fn a_new_participant_makes_a_complete_phase_open_again() {
     let (phaser, [mut a, missing]) = members();
     let [wa, wb] = [(); 2].map(|()| CountingWaker::new());
     let mut wait = a.wait();
     assert_eq!(poll(&mut wait, &wa), Pending);
     missing.leave();
     assert_eq!((numbers(&phaser), wa.wakes()), ((0, 1, 1), 1));
-    // None is no newcomer.
+    // None is no new participant.
     assert_eq!(phaser.register_many(0).unwrap().len(), 0);
     assert_eq!(numbers(&phaser), (0, 1, 1));
     let [mut b, c] = [(); 2].map(|()| phaser.register().unwrap());
@@ -380,7 +380,7 @@ fn a_newcomer_makes_a_complete_phase_open_again() {
 }
 
 #[test]
-fn a_newcomer_that_arrives_in_a_phase_that_was_complete_leads_it() {
+fn a_new_participant_that_arrives_in_a_phase_that_was_complete_leads_it() {
     let (phaser, [mut a, missing]) = members();
     let waker = CountingWaker::new();
     let mut wait = a.wait();
@@ -458,7 +458,7 @@ fn waiters_that_give_up_one_after_another_wake_nobody_anew() {
 #[test]
 fn an_empty_phaser_rests_and_can_be_used_again() {
     let phaser = Phaser::new();
-    // Whoever leaves last ends the phase: never arrived, in the middle, and after a phase.
+    // The last to leave ends the phase: never arrived, in the middle, and after a phase.
     phaser.register().unwrap().leave();
     assert_eq!(numbers(&phaser), (1, 0, 0));
     let [mut a, b] = [(); 2].map(|()| phaser.register().unwrap());
@@ -498,7 +498,7 @@ fn one_that_has_arrived_waits_for_the_phase_in_which_it_has() {
     assert_eq!(b.arrive(), Ok(0));
     assert_eq!((numbers(&phaser), waker.wakes()), ((1, 2, 0), 1));
     assert_eq!(poll(&mut wait, &waker), Released(0));
-    // Also if that is over, and who made the last arrival leads.
+    // Also if that is over, and the one that made the last arrival leads.
     assert_eq!(poll(&mut b.wait(), Waker::noop()), Led(0));
     assert_eq!(numbers(&phaser), (1, 2, 0));
 }

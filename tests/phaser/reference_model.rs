@@ -30,10 +30,10 @@ use support::{
 /// The wakers that polls choose from. Several futures may be polled with the same.
 const WAKERS: usize = 4;
 
-/// The most members that a script has at a time.
+/// The most participants that a script has at a time.
 const MEMBERS: usize = 6;
 
-/// One step. Members and observers go by their place.
+/// One step. Participants and observers go by their place.
 #[derive(Clone, Copy, Debug)]
 enum Op {
     Register(usize),
@@ -59,8 +59,8 @@ enum Op {
     Close,
 }
 
-/// A step before it is known who is there: its kind, who, and which waker. Whatever shrinking takes
-/// away before it, it finds something to do.
+/// A step before it is known which participants there are: its kind, which of them, and which waker.
+/// Whatever shrinking takes away before it, it finds something to do.
 type Choice = (u8, usize, usize);
 
 fn scripts() -> impl Strategy<Value = Vec<Choice>> {
@@ -103,7 +103,7 @@ fn decide((choice, which, waker): Choice, model: &Model, live: &[Member<'_>]) ->
     Some(op)
 }
 
-/// How far a member has come in its phase.
+/// How far a participant has come in its phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     Due,
@@ -112,7 +112,7 @@ enum Step {
     Holds,
 }
 
-/// A member as it is meant.
+/// A participant as it is meant.
 #[derive(Clone, Copy, Debug)]
 struct Party {
     phase: u64,
@@ -142,7 +142,7 @@ enum Section {
     Held,
 }
 
-/// Where a phase is, for one of its members.
+/// Where a phase is, for one of its participants.
 #[derive(Debug, PartialEq, Eq)]
 enum Stage {
     Open,
@@ -256,7 +256,7 @@ impl Model {
         Ok(())
     }
 
-    /// Ready with the phase if this member led it; that is not over if it holds the release.
+    /// Ready with the phase if this participant led it; that is not over if it holds the release.
     fn poll(&mut self, member: usize, waker: usize, holds: bool) -> Outcome {
         if self.parties[member].step == Step::Holds {
             self.release(member);
@@ -450,7 +450,7 @@ impl Drop for Member<'_> {
     }
 }
 
-/// The phase of those whom a leader released: `wait_leader` does not tell.
+/// The phase of waits that a leader released: `wait_leader` does not return it.
 const UNSAID: u64 = u64::MAX;
 
 /// What a script came to.

@@ -1,4 +1,4 @@
-//! Wakers of a phaser's members: changing, shared, panicking, and running the phaser's code themselves.
+//! Wakers of a phaser's participants: changing, shared, panicking, and running the phaser's code themselves.
 
 use core::{
     future::Future,
@@ -23,7 +23,7 @@ use support::{
     wake_hook::{panic_of, waker_that},
 };
 
-/// A member and its wait, for wakers that poll.
+/// A participant and its wait, for wakers that poll.
 #[derive(Clone)]
 struct Shared(Arc<Mutex<Option<Wait<'static>>>>);
 
@@ -77,7 +77,7 @@ fn only_the_last_waker_is_woken() {
 }
 
 #[test]
-fn a_member_may_come_with_another_waker_in_each_phase() {
+fn a_participant_may_come_with_another_waker_in_each_phase() {
     let (_phaser, [mut a, mut b]) = members();
     let wakers = [(); 7].map(|()| CountingWaker::new());
     for (phase, waker) in wakers.iter().enumerate() {
@@ -91,7 +91,7 @@ fn a_member_may_come_with_another_waker_in_each_phase() {
 }
 
 #[test]
-fn one_waker_may_stand_for_many_members() {
+fn one_waker_may_stand_for_many_participants() {
     let (_phaser, [mut a, mut b, mut c, mut d]) = members();
     let waker = CountingWaker::new();
     for phase in 0..3 {
@@ -108,7 +108,7 @@ fn one_waker_may_stand_for_many_members() {
 }
 
 #[test]
-fn wakers_go_with_their_members_and_with_the_phaser() {
+fn wakers_go_with_their_participants_and_with_the_phaser() {
     let (phaser, [mut a, mut b, mut c, missing]) = members();
     let wakers = [(); 3].map(|()| CountingWaker::new());
     let mut wait = a.wait();
@@ -128,13 +128,13 @@ fn wakers_go_with_their_members_and_with_the_phaser() {
     assert_eq!(held(&wakers), [0, 0, 1]);
     core::mem::forget(c);
     drop(phaser);
-    // That of a member that was forgotten stays with it.
+    // That of a participant that was forgotten stays with it.
     assert_eq!(held(&wakers), [0, 0, 1]);
 }
 
 // Panics out of `wake`.
 
-/// What completes a phase, for the last member and the phaser.
+/// What completes a phase, for the last participant and the phaser.
 type Completion = fn(Participant, &Phaser);
 
 const COMPLETIONS: [Completion; 5] = [
@@ -222,7 +222,7 @@ fn a_panic_in_the_observers_wake_comes_out_after_all_are_woken() {
 /// Without the feature `std` nothing can keep the first panic back, and the second aborts.
 #[cfg(feature = "std")]
 #[test]
-fn a_member_that_panics_may_wake_one_that_panics() {
+fn a_participant_that_panics_may_wake_one_that_panics() {
     let (phaser, [mut a, mut b, missing]) = members();
     let waker = CountingWaker::new();
     let panicking = panicking_waker();
@@ -273,7 +273,7 @@ fn a_panic_in_clone_on_a_later_poll_loses_nothing() {
     ];
     assert_eq!(messages, ["no clone of this waker"; 2]);
     assert_eq!(numbers(&phaser), (0, 3, 2));
-    // One is dropped, and takes its arrival back as ever; the other is woken through its waker from before.
+    // One is dropped, and withdraws its arrival as ever; the other is woken through its waker from before.
     drop(other);
     assert_eq!(numbers(&phaser), (0, 3, 1));
     assert_eq!((b.arrive(), c.arrive()), (Ok(0), Ok(0)));
@@ -297,7 +297,7 @@ fn a_phase_completed_while_a_waker_is_cloned_is_the_one_waited_for() {
         let slow = {
             let other = other.clone();
             hooked_waker(move || {
-                // The others go on as far as they can, whoever has arrived.
+                // The others go on as far as they can, whichever have arrived.
                 drop(left.lock().unwrap().take());
                 other.poll(Waker::noop());
                 clone.clone()

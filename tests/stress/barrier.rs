@@ -36,7 +36,7 @@ use support::{
 struct Entry {
     /// Those that counted.
     arrivals: u8,
-    /// Those that counted or were taken back, nobody can say which.
+    /// Those that counted or were withdrawn, nobody can say which.
     unsure: u8,
     leaders: u8,
 }
@@ -84,7 +84,7 @@ impl Stress {
         });
     }
 
-    /// Arrives as often as completes a generation, whoever else is there.
+    /// Arrives as often as completes a generation, whatever has arrived.
     fn complete_a_generation(&'static self) {
         let parties = self.barrier.parties();
         let mut waits: Vec<_> = (0..parties).map(|_| Audited::new(self, true)).collect();
@@ -95,7 +95,7 @@ impl Stress {
 
     /// To be called when no party is left.
     fn check(&'static self, name: &str) {
-        // With whoever was forgotten.
+        // With the waits that were forgotten.
         self.complete_a_generation();
         let parties = self.barrier.parties() as u8;
         let books = mem::take(&mut *self.books.lock().unwrap());
@@ -131,7 +131,7 @@ impl Stress {
     }
 }
 
-/// A wait that is entered in the books whatever becomes of it.
+/// A wait that is accounted for whatever becomes of it.
 struct Audited {
     stress: &'static Stress,
     /// `None` once it was ready.

@@ -1,4 +1,4 @@
-//! A phaser with members that join, leave, give up, panic and are aborted, until the time is up and it
+//! A phaser with participants that register, leave, drop waits, panic and are aborted, until the time is up and it
 //! is closed.
 
 use core::{
@@ -32,7 +32,7 @@ use support::{
     stress_run::{pass, time_of_each, watch},
 };
 
-/// The members that stay until the end.
+/// The participants that stay until the end.
 const CORE: usize = 4;
 /// How many hosts let guests come and go beside them.
 const HOSTS: usize = 4;
@@ -40,7 +40,7 @@ const HOSTS: usize = 4;
 /// What is known of one phase.
 #[derive(Clone, Copy, Debug, Default)]
 struct Entry {
-    /// Of the members that stay, how many have seen it.
+    /// Of the participants that stay, how many have seen it.
     core: usize,
     leaders: u8,
 }
@@ -127,7 +127,7 @@ async fn for_a_while<T>(wait: impl Future<Output = T>, random: &mut Random) -> O
     }
 }
 
-/// How a member may wait for its phase.
+/// How a participant may wait for its phase.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Ways {
     OfTasks,
@@ -135,7 +135,7 @@ enum Ways {
     OfThreads,
 }
 
-/// One phase, waited for in a random way. Returns whether the member led it.
+/// One phase, waited for in a random way. Returns whether the participant led it.
 async fn meet(
     stress: &Stress,
     member: &mut Participant,
@@ -272,7 +272,7 @@ async fn observe(stress: &Stress, random: &mut Random) {
     }
 }
 
-/// Runs members of one phaser and closes it when the time is up. `drive` gets those that stay and the
+/// Runs participants of one phaser and closes it when the time is up. `drive` gets those that stay and the
 /// number of hosts, and returns when all are done.
 fn run(name: &str, drive: impl Fn(&Arc<Stress>, Vec<Participant>, usize) + Sync) {
     const RUNTIMES: usize = 4;

@@ -1,4 +1,4 @@
-//! Phasers with members, and where they stand.
+//! Phasers with participants, and where they stand.
 
 use atomic_barrier::{
     Phaser,

@@ -71,13 +71,13 @@ fn a_held_release_against_an_arrival_in_the_next_generation() {
         let (counter, next_counter) = (Counter::new(), Counter::new());
         let mut wait = arrived(&barrier, &counter);
         let leader = lead(&barrier);
-        let newcomer = thread::spawn({
+        let party = thread::spawn({
             let (barrier, counter) = (barrier.clone(), next_counter.clone());
             move || arrived(&barrier, &counter)
         });
 
         leader.release();
-        let mut next = newcomer.join().unwrap();
+        let mut next = party.join().unwrap();
         assert_eq!((barrier.arrived(), barrier.generation()), (1, 1));
         assert_eq!((counter.wakes(), next_counter.wakes()), (1, 0));
         assert_eq!(ready(&mut wait, &counter).generation(), 0);
@@ -109,14 +109,14 @@ fn a_held_release_against_a_withdrawal_from_the_next_generation() {
 }
 
 #[test]
-fn a_held_release_against_a_newcomer_that_must_queue() {
+fn a_held_release_against_a_party_that_must_queue() {
     let outcomes = ["led", "queued and woken"];
     explore(20, &outcomes, || {
         // One party: the next generation cannot gather anyone before the release.
         let barrier = warm(1);
         let counter = Counter::new();
         let leader = lead(&barrier);
-        let newcomer = thread::spawn({
+        let party = thread::spawn({
             let (barrier, counter) = (barrier.clone(), counter.clone());
             move || {
                 let mut wait = barrier.wait_owned();
@@ -126,7 +126,7 @@ fn a_held_release_against_a_newcomer_that_must_queue() {
         });
 
         leader.release();
-        let (mut wait, polled) = newcomer.join().unwrap();
+        let (mut wait, polled) = party.join().unwrap();
         let outcome = match polled {
             Poll::Ready(result) => {
                 assert!(result.is_leader());
@@ -146,7 +146,7 @@ fn a_held_release_against_a_newcomer_that_must_queue() {
 }
 
 #[test]
-fn a_held_release_against_a_queued_newcomer_that_is_dropped() {
+fn a_held_release_against_a_queued_party_that_is_dropped() {
     explore(20, &["gone"], || {
         let barrier = warm(1);
         let leader = lead(&barrier);
@@ -165,7 +165,7 @@ fn a_held_release_against_a_queued_newcomer_that_is_dropped() {
 }
 
 #[test]
-fn a_held_release_against_a_queued_newcomer_that_is_polled() {
+fn a_held_release_against_a_queued_party_that_is_polled() {
     let outcomes = ["led", "woken"];
     explore(20, &outcomes, || {
         let barrier = warm(1);

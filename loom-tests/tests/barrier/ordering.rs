@@ -1,4 +1,4 @@
-//! What becomes visible to whom: every promise of the documentation on memory ordering.
+//! What becomes visible to which thread: every promise of the documentation on memory ordering.
 //!
 //! Data that has to be seen is stored and loaded without an ordering of its own, by threads that
 //! are not joined before they have looked.

@@ -66,18 +66,18 @@ fn a_leader_against_the_drop_of_a_polled_arrival() {
     });
 }
 
-/// The newcomer claims, for a generation that it read long ago, the slot that the leader of that
+/// The party claims, for a generation that it read long ago, the slot that the leader of that
 /// generation has taken from the arrival.
 #[test]
-fn the_drop_of_a_polled_arrival_against_a_newcomer_with_an_old_view_in_its_slot() {
-    let outcomes = ["the newcomer led", "the newcomer waits"];
+fn the_drop_of_a_polled_arrival_against_a_party_with_an_old_view_in_its_slot() {
+    let outcomes = ["the party led", "the party waits"];
     explore_bounded(3, 5_000, &outcomes, || {
         let barrier = warm(3);
         let first = arrived(&barrier, &Counter::new());
         let mut arrival = barrier.arrive();
         assert!(poll(&mut arrival, &Counter::new()).is_pending());
         drop(first);
-        let newcomer = thread::spawn({
+        let party = thread::spawn({
             let barrier = barrier.clone();
             move || {
                 let mut wait = barrier.wait_owned();
@@ -92,14 +92,14 @@ fn the_drop_of_a_polled_arrival_against_a_newcomer_with_an_old_view_in_its_slot(
 
         drop(arrival);
         others.join().unwrap();
-        let (newcomer, led) = newcomer.join().unwrap();
+        let (party, led) = party.join().unwrap();
         // Of the four that arrived, three made a generation.
         assert_eq!((barrier.arrived(), barrier.generation()), (1, 1));
-        drop(newcomer);
+        drop(party);
         if led {
-            "the newcomer led"
+            "the party led"
         } else {
-            "the newcomer waits"
+            "the party waits"
         }
         .into()
     });
@@ -147,7 +147,7 @@ fn a_held_release_against_an_arrival_in_the_next_generation_and_its_first_poll()
         let (counter, next_counter) = (Counter::new(), Counter::new());
         let wait = arrived(&barrier, &counter);
         let leader = lead(&barrier);
-        let newcomer = thread::spawn({
+        let party = thread::spawn({
             let (barrier, counter) = (barrier.clone(), next_counter.clone());
             move || {
                 let mut arrival = barrier.arrive();
@@ -158,7 +158,7 @@ fn a_held_release_against_an_arrival_in_the_next_generation_and_its_first_poll()
         });
 
         leader.release();
-        newcomer.join().unwrap();
+        party.join().unwrap();
         assert_eq!((counter.wakes(), next_counter.wakes()), (1, 0));
         assert_eq!((barrier.arrived(), barrier.generation()), (1, 1));
         drop(wait);

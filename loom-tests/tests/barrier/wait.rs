@@ -169,7 +169,7 @@ fn a_first_poll_against_a_generation_that_completes_meanwhile() {
         let woken = mine.wakes() + other.wakes();
         assert!(woken == 1 || woken == 2);
         assert!(ready(&mut barrier.clone().wait_owned(), &Counter::new()).is_leader());
-        // The next leader finds whoever is left, and nobody else.
+        // The next leader finds the waiters that are left, and no others.
         assert_eq!(mine.wakes() + other.wakes(), woken + 1);
         drop((wait, first, second));
         assert_clean(&barrier, 2);
@@ -178,7 +178,7 @@ fn a_first_poll_against_a_generation_that_completes_meanwhile() {
 }
 
 #[test]
-fn an_arrival_that_is_taken_back_against_an_arrival() {
+fn an_arrival_that_is_withdrawn_against_an_arrival() {
     let outcomes = ["it led", "taken back", "the other led"];
     explore(50, &outcomes, || {
         let barrier = warm(2);
@@ -504,19 +504,19 @@ fn a_leader_against_a_drop_and_a_poll_with_a_fresh_waker() {
     });
 }
 
-/// The newcomer may claim, for a generation that it read long ago, the slot that the leader of that
+/// The party may claim, for a generation that it read long ago, the slot that the leader of that
 /// generation has just taken from the poller.
 #[test]
-fn a_poll_with_a_fresh_waker_against_the_leader_and_a_newcomer_with_an_old_view() {
+fn a_poll_with_a_fresh_waker_against_the_leader_and_a_party_with_an_old_view() {
     let outcomes = [
-        "the newcomer came later, ready",
-        "the newcomer came later, woken",
-        "the newcomer was of the generation",
+        "the party came later, ready",
+        "the party came later, woken",
+        "the party was of the generation",
     ];
     explore_bounded(3, 50_000, &outcomes, || {
         let barrier = warm(2);
         let (old, new) = (Counter::new(), Counter::new());
-        let newcomer = thread::spawn({
+        let party = thread::spawn({
             let barrier = barrier.clone();
             move || {
                 let mut wait = barrier.wait_owned();
@@ -526,8 +526,8 @@ fn a_poll_with_a_fresh_waker_against_the_leader_and_a_newcomer_with_an_old_view(
         });
         let mut wait = barrier.clone().wait_owned();
         if poll(&mut wait, &old).is_ready() {
-            drop(newcomer.join().unwrap());
-            return "the newcomer was of the generation".into();
+            drop(party.join().unwrap());
+            return "the party was of the generation".into();
         }
         let last = thread::spawn({
             let barrier = barrier.clone();
@@ -539,21 +539,21 @@ fn a_poll_with_a_fresh_waker_against_the_leader_and_a_newcomer_with_an_old_view(
         });
 
         let polled = poll(&mut wait, &new).is_ready();
-        let (newcomer, newcomer_led) = newcomer.join().unwrap();
+        let (party, party_led) = party.join().unwrap();
         let (last, last_led) = last.join().unwrap();
         // The three arrivals completed one generation, of which the first to poll is one.
-        assert!(newcomer_led != last_led);
+        assert!(party_led != last_led);
         assert_eq!((barrier.arrived(), barrier.generation()), (1, 1));
-        let outcome = match (newcomer_led, polled) {
-            (true, _) => "the newcomer was of the generation",
-            (false, true) => "the newcomer came later, ready",
-            (false, false) => "the newcomer came later, woken",
+        let outcome = match (party_led, polled) {
+            (true, _) => "the party was of the generation",
+            (false, true) => "the party came later, ready",
+            (false, false) => "the party came later, woken",
         };
         if !polled {
             assert_eq!(new.wakes(), 1, "the waker of the last poll");
             assert!(!ready(&mut wait, &new).is_leader());
         }
-        drop((newcomer, last));
+        drop((party, last));
         assert_clean(&barrier, 1);
         outcome.into()
     });

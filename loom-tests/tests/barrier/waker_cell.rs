@@ -26,7 +26,7 @@ fn a_wake_against_a_registration_is_never_lost() {
         cell.register(&Waker::from(new.clone()));
         let taken = taker.join().unwrap();
         let stays = cell.take().is_some();
-        // Whoever came second has seen to it.
+        // The second of the two has seen to it.
         assert!(stays != (new.wakes() == 1));
         let taken = if taken { "took a waker" } else { "took none" };
         let (old, new) = (old.wakes(), new.wakes());

@@ -1,4 +1,4 @@
-//! Every retry after a compare-and-swap that failed for no reason.
+//! Every retry after a compare-and-swap that failed spuriously.
 //!
 //! Each model runs once for each weak compare-and-swap that it may execute, which then fails.
 
@@ -95,13 +95,13 @@ fn a_held_release_against_an_arrival_in_the_next_generation_and_its_first_poll()
         let (counter, next_counter) = (Counter::new(), Counter::new());
         let mut wait = arrived(&barrier, &counter);
         let leader = lead(&barrier);
-        let newcomer = thread::spawn({
+        let party = thread::spawn({
             let (barrier, counter) = (barrier.clone(), next_counter.clone());
             move || assert!(poll(&mut barrier.arrive(), &counter).is_pending())
         });
 
         leader.release();
-        newcomer.join().unwrap();
+        party.join().unwrap();
         assert_eq!((counter.wakes(), next_counter.wakes()), (1, 0));
         assert_eq!(ready(&mut wait, &counter).generation(), 0);
         assert_eq!((barrier.arrived(), barrier.generation()), (1, 1));
@@ -112,12 +112,12 @@ fn a_held_release_against_an_arrival_in_the_next_generation_and_its_first_poll()
 }
 
 #[test]
-fn a_held_release_against_a_newcomer_that_must_queue() {
+fn a_held_release_against_a_party_that_must_queue() {
     explore_failures(5, &["led", "queued and woken"], || {
         let barrier = warm(1);
         let counter = Counter::new();
         let leader = lead(&barrier);
-        let newcomer = thread::spawn({
+        let party = thread::spawn({
             let (barrier, counter) = (barrier.clone(), counter.clone());
             move || {
                 let mut wait = barrier.wait_owned();
@@ -127,7 +127,7 @@ fn a_held_release_against_a_newcomer_that_must_queue() {
         });
 
         leader.release();
-        let (mut wait, led) = newcomer.join().unwrap();
+        let (mut wait, led) = party.join().unwrap();
         if !led {
             // A release that came while it was about to queue may have woken it for an earlier try.
             assert_ne!(counter.wakes(), 0);

@@ -1,4 +1,4 @@
-//! `Phaser::close`, and observers of a phase, against all that members do.
+//! `Phaser::close`, and observers of a phase, against all that participants do.
 
 use std::task::Poll;
 
@@ -216,7 +216,7 @@ fn a_close_against_another() {
         let closer = closes(&phaser);
 
         phaser.close();
-        // Whoever comes second does not leave the waking to the first, which may be stalled.
+        // The second does not leave the waking to the first, which may be stalled.
         let wakes = counter.wakes();
         assert!(wakes > 0);
         closer.join().unwrap();

@@ -1,5 +1,5 @@
 //! Complete phases of a `Phaser`: all have arrived or left, the last by leaving, and some that waits has
-//! to lead, whoever stops to wait, leaves or joins.
+//! to lead, whichever participants drop their waits, leave or register.
 //!
 //! An observer waits for the end in most models, and must have been woken once nobody is left to act.
 
@@ -185,7 +185,7 @@ fn a_departure_of_one_that_waits_against_a_poll_of_the_other() {
     });
 }
 
-/// Of a leaked wait nothing but the seat is left, so its member stops to wait when it leaves.
+/// Of a leaked wait nothing but the seat is left, so its participant stops to wait when it leaves.
 #[test]
 fn a_departure_against_that_of_a_participant_whose_wait_was_leaked() {
     explore_bounded(3, 63, &["in 1"], || {
@@ -269,11 +269,11 @@ impl<F: FnOnce() + Send + 'static> Wake for Once<F> {
     }
 }
 
-/// A member that waits in phase 1, another on which that phase waits, and a fresh waker.
+/// A participant that waits in phase 1, another on which that phase waits, and a fresh waker.
 type Race = fn(Waiting, Participant, &Arc<Counter>) -> (Participant, &'static str);
 
-/// The race happens in a wake, so there is a reader, and a member with a fresh waker takes a seat before
-/// its own. Who looks for a leader may have come by there when it was free.
+/// The race happens in a wake, so there is a reader, and a participant with a fresh waker takes a seat before
+/// its own. A search for a leader may have passed it when it was free.
 fn race_in_a_wake(floor: usize, outcomes: &[&str], race: Race) {
     explore_bounded(3, floor, outcomes, move || {
         let (phaser, [first, second, mut third, fourth]) = members();
@@ -350,7 +350,7 @@ fn a_departure_against_a_participant_that_goes_to_another_slot_and_stops_to_wait
     );
 }
 
-/// A member that has arrived without a wait is polled for the first time, against the arrival of another
+/// A participant that has arrived without a wait is polled for the first time, against the arrival of another
 /// and what `the_last` does, which may stay.
 fn publishes_against(
     floor: usize,
@@ -394,7 +394,7 @@ fn the_first_poll_after_an_arrival_against_an_arrival_and_a_departure() {
 }
 
 #[test]
-fn a_newcomer_that_arrives_against_a_departure() {
+fn a_new_participant_that_arrives_against_a_departure() {
     let outcomes = ["a led, newcomer in 0", "newcomer led"];
     explore(370, &outcomes, || {
         let (phaser, [a, b]) = members();
@@ -422,7 +422,7 @@ fn a_newcomer_that_arrives_against_a_departure() {
     });
 }
 
-// A newcomer makes the phase open again.
+// A new participant makes the phase open again.
 
 /// What has become of a wait.
 enum Acted {
@@ -432,7 +432,7 @@ enum Acted {
     Left,
 }
 
-/// A newcomer `joins` while one that waits in a complete phase `acts`.
+/// A new participant `joins` while one that waits in a complete phase `acts`.
 fn reopened_against(
     preemptions: Option<usize>,
     floor: usize,
@@ -464,7 +464,7 @@ fn reopened_against(
             Acted::Left => (None, None),
         };
         let waits = wait.is_some();
-        // Whoever owes phase 0 an arrival makes it now.
+        // Those that owe phase 0 an arrival make it now.
         let mut others: Vec<_> = newcomer.into_iter().chain(stopped).collect();
         for participant in &mut others {
             if (participant.phase(), phaser.phase()) == (0, 0) {
@@ -560,12 +560,12 @@ fn a_registration_against_a_departure_from_a_complete_phase() {
 }
 
 #[test]
-fn a_newcomer_that_arrives_against_a_poll_in_a_complete_phase() {
+fn a_new_participant_that_arrives_against_a_poll_in_a_complete_phase() {
     reopened_against(None, 14, &["over, does not", "over, waits"], arrives, polls);
 }
 
 #[test]
-fn a_newcomer_that_arrives_against_a_poll_with_a_fresh_waker_in_a_complete_phase() {
+fn a_new_participant_that_arrives_against_a_poll_with_a_fresh_waker_in_a_complete_phase() {
     reopened_against(
         Some(3),
         59,
@@ -576,7 +576,7 @@ fn a_newcomer_that_arrives_against_a_poll_with_a_fresh_waker_in_a_complete_phase
 }
 
 #[test]
-fn a_newcomer_that_arrives_against_a_dropped_wait_in_a_complete_phase() {
+fn a_new_participant_that_arrives_against_a_dropped_wait_in_a_complete_phase() {
     reopened_against(
         None,
         43,
@@ -587,12 +587,12 @@ fn a_newcomer_that_arrives_against_a_dropped_wait_in_a_complete_phase() {
 }
 
 #[test]
-fn a_newcomer_that_arrives_against_a_departure_from_a_complete_phase() {
+fn a_new_participant_that_arrives_against_a_departure_from_a_complete_phase() {
     reopened_against(Some(2), 4_500, &["over, does not"], arrives, leaves);
 }
 
 #[test]
-fn a_newcomer_that_leaves_against_a_poll_in_a_complete_phase() {
+fn a_new_participant_that_leaves_against_a_poll_in_a_complete_phase() {
     reopened_against(
         None,
         280,
@@ -603,7 +603,7 @@ fn a_newcomer_that_leaves_against_a_poll_in_a_complete_phase() {
 }
 
 #[test]
-fn a_newcomer_that_leaves_against_a_poll_with_a_fresh_waker_in_a_complete_phase() {
+fn a_new_participant_that_leaves_against_a_poll_with_a_fresh_waker_in_a_complete_phase() {
     reopened_against(
         Some(3),
         94,
@@ -614,7 +614,7 @@ fn a_newcomer_that_leaves_against_a_poll_with_a_fresh_waker_in_a_complete_phase(
 }
 
 #[test]
-fn a_newcomer_that_leaves_against_a_dropped_wait_in_a_complete_phase() {
+fn a_new_participant_that_leaves_against_a_dropped_wait_in_a_complete_phase() {
     reopened_against(
         None,
         43,
@@ -625,7 +625,7 @@ fn a_newcomer_that_leaves_against_a_dropped_wait_in_a_complete_phase() {
 }
 
 #[test]
-fn a_newcomer_that_leaves_against_a_departure_from_a_complete_phase() {
+fn a_new_participant_that_leaves_against_a_departure_from_a_complete_phase() {
     reopened_against(Some(3), 2_000, &["over, does not"], goes, leaves);
 }
 

@@ -1,4 +1,4 @@
-//! What becomes visible to whom: every promise of `Phaser`'s documentation on memory ordering.
+//! What becomes visible to which thread: every promise of `Phaser`'s documentation on memory ordering.
 //!
 //! Data that has to be seen is stored and loaded without an ordering of its own, by threads that
 //! are not joined before they have looked. Those that look are the ones spawned: loom then tries
@@ -88,7 +88,7 @@ fn a_leader_that_holds_the_release_sees_what_another_did_before_it_arrived() {
     });
 }
 
-/// One takes its arrival back and arrives again, against the last, which may have read the word before
+/// One withdraws its arrival and arrives again, against the last, which may have read the word before
 /// that and finds it the same. `leads` polls it.
 fn arrives_again_against(leads: fn(&mut Participant) -> bool) {
     let outcomes = ["in between", "led the first", "seen"];
@@ -245,7 +245,7 @@ fn one_that_waits_sees_what_all_others_did_before_they_arrived_or_left() {
     });
 }
 
-/// Observes phase 0 in another thread while its only member does `end`.
+/// Observes phase 0 in another thread while its only participant does `end`.
 fn observe_while(end: fn(Participant)) {
     explore(290, &["seen", "waits"], move || {
         let (phaser, [member]) = members();
@@ -273,20 +273,20 @@ fn observe_while(end: fn(Participant)) {
 }
 
 #[test]
-fn an_observer_sees_what_a_member_did_before_it_arrived() {
+fn an_observer_sees_what_a_participant_did_before_it_arrived() {
     observe_while(|mut member| {
         member.arrive().unwrap();
     });
 }
 
 #[test]
-fn an_observer_sees_what_a_member_did_before_it_left() {
+fn an_observer_sees_what_a_participant_did_before_it_left() {
     observe_while(Participant::leave);
 }
 
 /// The number that is noted now and then is never seen before the phase that it says.
 #[test]
-fn the_present_phase_around_one_that_is_noted() {
+fn the_current_phase_around_one_that_is_noted() {
     explore(32, &["1023", "1024"], || {
         let (phaser, [mut member]) = members();
         for phase in 0..1_023 {

@@ -1,4 +1,4 @@
-//! `Phaser`: members that leave and join, against all that the others do.
+//! `Phaser`: participants that leave and join, against all that the others do.
 //!
 //! Each model builds its state step by step on one thread, and then races the steps that it is
 //! named after.
@@ -123,7 +123,7 @@ fn a_departure_against_a_poll_with_a_fresh_waker() {
 }
 
 #[test]
-fn a_departure_against_a_wait_that_is_dropped_with_its_member() {
+fn a_departure_against_a_wait_that_is_dropped_with_its_participant() {
     explore_bounded(3, 100, &["in 1", "in 2"], || {
         let (phaser, [a, b]) = members();
         let counter = Counter::new();
@@ -132,7 +132,7 @@ fn a_departure_against_a_wait_that_is_dropped_with_its_member() {
 
         drop(a.stop());
         leaver.join().unwrap();
-        // If its wait was to lead phase 0, dropping that released it, and its member left phase 1.
+        // If its wait was to lead phase 0, dropping that released it, and its participant left phase 1.
         let phase = phaser.phase();
         assert_no_slot_is_lost(&phaser, &[&counter]);
         format!("in {phase}")
@@ -158,7 +158,7 @@ fn a_departure_against_another() {
 }
 
 #[test]
-fn a_departure_against_that_of_a_member_that_has_arrived() {
+fn a_departure_against_that_of_a_participant_that_has_arrived() {
     explore(39, &["woken to lead"], || {
         let (phaser, [a, mut b, c]) = members();
         let counter = Counter::new();
@@ -261,7 +261,7 @@ fn one_that_is_woken_to_lead_against_the_departure_of_the_other() {
     });
 }
 
-/// Whether the member leads when polled once. Then its next call releases.
+/// Whether the participant leads when polled once. Then its next call releases.
 fn holds(member: &mut Participant, counter: &Arc<Counter>) -> bool {
     match poll(&mut member.wait_leader(), counter) {
         Poll::Ready(Ok(Some(leader))) => {
@@ -366,7 +366,7 @@ fn lead(member: &mut Participant) -> Leader<'_> {
 }
 
 #[test]
-fn a_held_release_against_a_newcomer_that_arrives_early() {
+fn a_held_release_against_a_new_participant_that_arrives_early() {
     explore(300, &["counted in the next"], || {
         let (phaser, a, mut b, counter) = one_waits();
         let leader = lead(&mut b);
@@ -418,7 +418,7 @@ fn a_held_release_against_a_withdrawal_from_the_next_phase() {
 }
 
 #[test]
-fn a_held_release_against_a_newcomer_that_leaves() {
+fn a_held_release_against_a_new_participant_that_leaves() {
     explore_bounded(3, 520, &["gone"], || {
         let (phaser, a, mut b, counter) = one_waits();
         let leader = lead(&mut b);
@@ -527,7 +527,7 @@ fn a_leader_against_a_wait_that_is_dropped() {
 }
 
 #[test]
-fn two_members_one_poll_each() {
+fn two_participants_one_poll_each() {
     let outcomes = ["led, woken", "woken, led"];
     explore(7, &outcomes, || {
         let (phaser, [a, b]) = members();
@@ -553,7 +553,7 @@ fn two_members_one_poll_each() {
 }
 
 #[test]
-fn two_members_block_on() {
+fn two_participants_block_on() {
     explore_bounded(3, 240, &["one leader"], || {
         let (phaser, [mut a, mut b]) = members();
         let other = thread::spawn(move || {
@@ -589,7 +589,7 @@ fn two_threads_block() {
 }
 
 #[test]
-fn three_members_two_phases_and_one_leaves() {
+fn three_participants_two_phases_and_one_leaves() {
     let outcomes = ["in 0", "in 1"];
     explore_bounded(3, 3_300, &outcomes, || {
         let (phaser, [a, b, mut c]) = members();

@@ -58,7 +58,7 @@ fn come_back<T: Send + 'static>(
 }
 
 #[test]
-fn a_release_against_a_released_member_that_comes_back_with_another_waker_and_leaves() {
+fn a_release_against_a_released_participant_that_comes_back_with_another_waker_and_leaves() {
     let outcomes = ["gone", "not yet"];
     explore_bounded(2, 2_400, &outcomes, || {
         let (old, new) = (Counter::new(), Counter::new());
@@ -72,7 +72,7 @@ fn a_release_against_a_released_member_that_comes_back_with_another_waker_and_le
 }
 
 #[test]
-fn a_release_against_a_released_member_that_waits_in_the_next_phase_with_another_waker() {
+fn a_release_against_a_released_participant_that_waits_in_the_next_phase_with_another_waker() {
     let outcomes = ["not yet", "waits"];
     explore_bounded(3, 5_800, &outcomes, || {
         let (old, new) = (Counter::new(), Counter::new());
@@ -94,7 +94,7 @@ fn a_release_against_a_released_member_that_waits_in_the_next_phase_with_another
     });
 }
 
-/// Two read at once: the leader and who closes.
+/// Two threads read at once: the leader and the one that closes.
 #[test]
 fn a_release_and_a_close_against_a_poll_with_a_fresh_waker() {
     let outcomes = ["closed", "released", "woken", "woken to find it closed"];
@@ -132,7 +132,7 @@ fn a_waker_that_is_replaced_during_its_wake_is_dropped_when_that_ends() {
             Runs::new(move || {
                 let (member, _) = a.lock().unwrap().take().unwrap().ready(0);
                 *a.lock().unwrap() = Some(Waiting::arrived(member, &new));
-                // That of the reader, who has made this call, and its clone for this call.
+                // That of the reader, which has made this call, and its clone for this call.
                 assert_eq!(this.strong_count(), 2);
             })
         });
@@ -156,8 +156,8 @@ fn a_waker_that_is_replaced_during_its_wake_is_dropped_when_that_ends() {
     });
 }
 
-/// The last reader sweeps, because a member that it woke has left meanwhile, and may find a slot that
-/// its member has retired and not taken back.
+/// The last reader sweeps, because a participant that it woke has left meanwhile, and may find a slot that
+/// its participant has retired and not withdrawn.
 #[test]
 fn a_sweep_against_a_departure() {
     explore_bounded(2, 3_900, &["gone"], || {
@@ -225,8 +225,8 @@ fn a_waker_that_is_kept_over_a_panic_against_a_close() {
         let (a, outcome) = a.end(polled, &counter, 1, 0);
         drop(b);
         let drop = catch_unwind(AssertUnwindSafe(|| drop(a)));
-        // Whoever dropped the waker: the first poll, the close if it was being read then, or the departure
-        // if the first poll came too late.
+        // The thread that dropped the waker: that of the first poll, the close if it was being read then,
+        // or the departure if the first poll came too late.
         let panics = [panicked, close.is_err(), drop.is_err()];
         assert_eq!(panics.iter().filter(|&&panics| panics).count(), 1);
         assert_empty(&phaser, &[&counter]);

@@ -123,7 +123,7 @@ pub(crate) fn arrived(barrier: &Arc<Barrier>, counter: &Arc<Counter>) -> OwnedWa
     wait
 }
 
-/// The leader of the present generation, which lacks one party.
+/// The leader of the current generation, which lacks one party.
 #[track_caller]
 pub(crate) fn lead(barrier: &Barrier) -> Leader<'_> {
     match poll(&mut barrier.wait_leader(), &Counter::new()) {

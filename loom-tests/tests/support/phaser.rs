@@ -1,4 +1,4 @@
-//! Members of a phaser and their waits, for models.
+//! Participants of a phaser and their waits, for models.
 
 use std::{
     future::Future,
@@ -16,20 +16,20 @@ use super::Counter;
 
 type Result = core::result::Result<WaitResult, Closed>;
 
-/// A phaser with so many members. The first four have the seats of the first segment.
+/// A phaser with so many participants. The first four have the seats of the first segment.
 pub(crate) fn members<const N: usize>() -> (Phaser, [Participant; N]) {
     let phaser = Phaser::new();
     let members = phaser.register_many(N).unwrap();
     (phaser, members.try_into().unwrap())
 }
 
-/// A wait that owns its member, so that threads can pass it on. Dropping it drops both.
+/// A wait that owns its participant, so that threads can pass it on. Dropping it drops both.
 pub(crate) struct Waiting {
     wait: Pin<Box<dyn Future<Output = Result> + Send>>,
     home: Arc<Mutex<Option<Participant>>>,
 }
 
-/// A member that comes home when its wait ends.
+/// A participant that comes home when its wait ends.
 struct Lent {
     member: Option<Participant>,
     home: Arc<Mutex<Option<Participant>>>,
@@ -69,13 +69,13 @@ impl Waiting {
         self.wait.as_mut().poll(&mut Context::from_waker(waker))
     }
 
-    /// Drops the wait and keeps the member.
+    /// Drops the wait and keeps the participant.
     pub(crate) fn stop(self) -> Participant {
         drop(self.wait);
         self.home.lock().unwrap().take().unwrap()
     }
 
-    /// The member of a wait that must be ready now if it was `polled` without success, and then must
+    /// The participant of a wait that must be ready now if it was `polled` without success, and then must
     /// have been woken. Says how the wait ended.
     #[track_caller]
     pub(crate) fn end(
@@ -108,7 +108,7 @@ impl Waiting {
         (self.stop(), outcome)
     }
 
-    /// The member of a wait that must be ready, and whether it led.
+    /// The participant of a wait that must be ready, and whether it led.
     #[track_caller]
     pub(crate) fn ready(mut self, phase: u64) -> (Participant, bool) {
         let Poll::Ready(Ok(result)) = self.poll(&Counter::new()) else {
@@ -118,7 +118,7 @@ impl Waiting {
         (self.stop(), result.is_leader())
     }
 
-    /// The member of a wait that has not been polled since it arrived, and must have been woken and be
+    /// The participant of a wait that has not been polled since it arrived, and must have been woken and be
     /// ready. Says how the wait ended.
     #[track_caller]
     pub(crate) fn woken(self, counter: &Arc<Counter>, phase: u64) -> (Participant, &'static str) {
@@ -126,7 +126,7 @@ impl Waiting {
     }
 }
 
-/// Asserts that the present phase, of which these are all the members, takes one arrival from each and
+/// Asserts that the current phase, of which these are all the participants, takes one arrival from each and
 /// wakes each of the others.
 #[track_caller]
 pub(crate) fn assert_meets<const N: usize>(members: [Participant; N]) -> [Participant; N] {
@@ -147,7 +147,7 @@ pub(crate) fn assert_meets<const N: usize>(members: [Participant; N]) -> [Partic
     })
 }
 
-/// Asserts that nothing is left of the members, who are all gone: nobody is counted, and no seat
+/// Asserts that nothing is left of the participants, which are all gone: none is counted, and no seat
 /// keeps one of the wakers.
 #[track_caller]
 pub(crate) fn assert_empty(phaser: &Phaser, counters: &[&Arc<Counter>]) {
@@ -159,7 +159,7 @@ pub(crate) fn assert_empty(phaser: &Phaser, counters: &[&Arc<Counter>]) {
 
 /// The same, and that the four seats of the first segment are free.
 ///
-/// The seats are known by the order in which they are woken: four members have them all, or
+/// The seats are known by the order in which they are woken: four participants have them all, or
 /// one of them has grown the segments.
 #[track_caller]
 pub(crate) fn assert_no_slot_is_lost(phaser: &Phaser, counters: &[&Arc<Counter>]) {
