@@ -64,6 +64,25 @@ async fn more_tasks_than_parties_take_turns_and_each_learns_of_its_own_generatio
 }
 
 #[tokio::test]
+async fn a_task_that_is_slow_to_look_learns_of_its_own_generation() {
+    let stage = Stage::new(1, OnLoss::Fail).await;
+    let barrier = join(&stage, "a", 2).await;
+    let mut slow = Box::pin(barrier.wait());
+    assert!(slow.as_mut().now_or_never().is_none());
+    in_time(barrier.wait()).await.unwrap();
+    // It has been released and has not looked. The next generation is not to end before it does, however much
+    // time there is.
+    let looks = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        in_time(slow).await
+    };
+    let next = async || in_time(barrier.wait()).await;
+    let (third, fourth, slow) = tokio::join!(next(), next(), looks);
+    let generations = [slow, third, fourth].map(|result| result.unwrap().generation());
+    assert_eq!(generations, [0, 1, 1]);
+}
+
+#[tokio::test]
 async fn the_leader_acts_while_all_others_stay_blocked_everywhere() {
     let stage = Stage::new(2, OnLoss::Fail).await;
     let (a, b) = (join(&stage, "a", 2).await, join(&stage, "b", 2).await);
