@@ -4,10 +4,10 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Result;
-use atomic_barrier::{Barrier, phaser::Participant};
 use atomic_barrier_benches::{
-    comparison::{Column, Figures, Options, plot},
-    tasks::{self, Party},
+    comparison::{Column, Figures, Options, Work, plot},
+    peers::Peer,
+    tasks,
 };
 use clap::Parser;
 use tokio::runtime::Runtime;
@@ -18,7 +18,7 @@ const PARTIES: [usize; 15] = [
 const BARRIERS: [usize; 3] = [1, 100, 10_000];
 /// Of each barrier, where there are many.
 const OF: usize = 8;
-/// In one sample of many barriers, or of more where that is asked for.
+/// Of many barriers, for each time that they are asked for.
 const GENERATIONS: u64 = 16;
 
 /// Interleaved comparison of ever larger barriers, and of ever more barriers.
@@ -28,68 +28,65 @@ struct Command {
     options: Options,
 }
 
-type Sample = fn(&Runtime, usize, u64) -> Duration;
+/// A generation of one barrier.
+struct One<'a>(&'a Runtime);
 
-fn many<P: Party>(runtime: &Runtime, barriers: usize, times: u64) -> Duration {
-    tasks::run_many::<P>(runtime, barriers, OF, times * GENERATIONS)
+impl Work for One<'_> {
+    fn run<B: Peer>(&self, n: usize, generations: u64) -> Duration {
+        tasks::run::<Arc<B>>(self.0, n, generations)
+    }
 }
 
-fn columns(runtime: &Runtime, samples: [Sample; 4]) -> Vec<Column<'_>> {
-    let names = [
-        <Arc<Barrier>>::NAME,
-        <Arc<tokio::sync::Barrier>>::NAME,
-        <Arc<asyncband::barrier::Barrier>>::NAME,
-        Participant::NAME,
-    ];
-    let columns = names.into_iter().zip(samples);
-    let columns =
-        columns.map(|(name, sample)| Column::new(name, move |n, times| sample(runtime, n, times)));
-    columns.collect()
+/// Generations of so many barriers.
+struct Many<'a>(&'a Runtime);
+
+impl Work for Many<'_> {
+    fn run<B: Peer>(&self, barriers: usize, times: u64) -> Duration {
+        tasks::run_many::<Arc<B>>(self.0, barriers, OF, times * GENERATIONS)
+    }
 }
 
 fn main() -> Result<()> {
+    const PER: &str = "task and generation";
     let Command { options } = Command::parse();
-    let mut grown = Vec::new();
-    for flavour in options.flavours(&["1", "2"]) {
+    let parties = options.parties(&PARTIES);
+    let flavours = options.flavours(&["1", "2"]);
+    let mut tables = Vec::new();
+    for flavour in &flavours {
         let runtime = flavour.runtime();
-        let columns = columns(
-            &runtime,
-            [
-                tasks::run::<Arc<Barrier>>,
-                tasks::run::<Arc<tokio::sync::Barrier>>,
-                tasks::run::<Arc<asyncband::barrier::Barrier>>,
-                tasks::run::<Participant>,
-            ],
-        );
+        let one = One(&runtime);
+        let columns = Column::peers(&one);
         let title = flavour.to_string();
-        let parties = options.parties(&PARTIES);
-        let per = "task and generation";
-        let figures = Figures::measure(&options, &title, per, &parties, |n| n, &columns);
-        grown.push(figures);
+        tables.push(Figures::measure(
+            &options,
+            &title,
+            PER,
+            &parties,
+            |n| n,
+            &columns,
+        ));
     }
-    let tables: Vec<_> = grown.iter().collect();
+    let title = format!("Spawned tasks, ns per {PER}");
     plot(
         &options,
         "growth.svg",
-        "Spawned tasks, ns per task and generation",
-        &tables,
+        &title,
+        &tables.iter().collect::<Vec<_>>(),
     )?;
 
-    for flavour in options.flavours(&["1", "2"]) {
+    for flavour in &flavours {
         let runtime = flavour.runtime();
-        let columns = columns(
-            &runtime,
-            [
-                many::<Arc<Barrier>>,
-                many::<Arc<tokio::sync::Barrier>>,
-                many::<Arc<asyncband::barrier::Barrier>>,
-                many::<Participant>,
-            ],
-        );
+        let many = Many(&runtime);
         let title = format!("n barriers of {OF}, {flavour}");
         let waits = |barriers| barriers * OF * GENERATIONS as usize;
-        let per = "task and generation";
-        Figures::measure(&options, &title, per, &BARRIERS, waits, &columns);
+        Figures::measure(
+            &options,
+            &title,
+            PER,
+            &BARRIERS,
+            waits,
+            &Column::peers(&many),
+        );
     }
     Ok(())
 }

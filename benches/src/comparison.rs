@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// What all comparisons can be told.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct Options {
     /// A look in a few seconds: fewer and shorter rounds, and two runtimes
     #[arg(long)]
@@ -39,6 +39,8 @@ pub struct Options {
     /// What cargo adds
     #[arg(long, hide = true)]
     bench: bool,
+    #[arg(skip)]
+    longer: bool,
 }
 
 /// What cannot be written to is found before anything is measured.
@@ -66,13 +68,27 @@ impl Options {
         }
     }
 
+    /// The same with fewer rounds, whose samples are longer.
+    pub fn longer(&self) -> Self {
+        Self {
+            longer: true,
+            ..self.clone()
+        }
+    }
+
     fn rounds(&self) -> usize {
         let usual = if self.quick { 15 } else { 41 };
-        self.rounds.map_or(usual, NonZeroUsize::get)
+        let rounds = self.rounds.map_or(usual, NonZeroUsize::get);
+        if self.longer {
+            rounds.div_ceil(5)
+        } else {
+            rounds
+        }
     }
 
     fn length(&self) -> Duration {
-        Duration::from_millis(if self.quick { 5 } else { 10 })
+        let usual = Duration::from_millis(if self.quick { 5 } else { 10 });
+        if self.longer { usual * 20 } else { usual }
     }
 }
 
