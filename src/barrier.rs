@@ -16,7 +16,6 @@ use core::{
     panic::{RefUnwindSafe, UnwindSafe},
 };
 
-use crossbeam_utils::CachePadded;
 #[cfg(feature = "std")]
 use {self::party::Withdrawing, core::time::Duration, std::time::Instant};
 
@@ -79,10 +78,14 @@ use crate::{
 /// All that a task did before it arrived *happens before* all that any task of the same generation
 /// does once its wait is ready, and before all that a caller does that has seen the end of the
 /// generation through [`generation`](Self::generation). A wait that was withdrawn orders nothing.
+#[repr(C)]
 pub struct Barrier {
-    /// Apart from all else: whatever is written often.
-    state: CachePadded<State>,
+    /// Read by all and written seldom; what comes first, most often.
     slab: Slab,
+    /// Written often. A cache line away from the first segments' pointers and from what follows, without
+    /// an alignment, which would make allocation slower.
+    state: State,
+    _apart: [u64; 8],
     resource: Resource,
 }
 
@@ -110,8 +113,9 @@ impl Barrier {
         #[cfg_attr(feature = "tracing", track_caller)]
         pub const fn new(n: usize) -> Barrier {
             Barrier {
-                state: CachePadded::new(State::new(n)),
                 slab: Slab::new(),
+                state: State::new(n),
+                _apart: [0; 8],
                 resource: Resource::new("Barrier"),
             }
         }

@@ -6,9 +6,8 @@ use core::{array, fmt, iter, ptr, slice};
 
 use crate::sync::{AtomicPtr, Ordering, const_fn};
 
-/// The number of elements in the first segment, a power of two. Four under loom, so that models
-/// reach the second.
-const FIRST: usize = if cfg!(atomic_barrier_loom) { 4 } else { 8 };
+/// The number of elements in the first segment, a power of two. Small, because most barriers are.
+const FIRST: usize = 4;
 
 /// Enough for 2^32 elements.
 const SEGMENTS: usize = 33 - FIRST.ilog2() as usize;
