@@ -22,7 +22,7 @@ use tokio::{
 
 use support::{
     by_hand::{CountingWaker, Outcome::*, poll},
-    members::{closed, members, numbers},
+    members::{members, numbers},
     wake_hook::{panic_of, waker_that},
 };
 
@@ -387,7 +387,7 @@ fn a_panic_closes_a_phaser_that_wants_it_and_nothing_else_does() {
     assert_eq!((numbers(&phaser), waker.wakes()), ((0, 1, 1), 1));
     assert_eq!(poll(&mut wait, &waker), Refused);
     drop(wait);
-    assert_eq!(mine.arrive(), Err(closed()));
+    assert_eq!(mine.arrive(), Err(support::members::closed()));
 }
 
 #[cfg(feature = "std")]
