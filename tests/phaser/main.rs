@@ -4,6 +4,9 @@
 mod blocking;
 mod cancellation;
 mod close;
+// Without the feature nothing keeps a second panic back.
+#[cfg(feature = "std")]
+mod hostile;
 mod leader;
 mod observer;
 mod participants;

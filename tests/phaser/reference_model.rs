@@ -8,7 +8,7 @@ use core::{
     ops::RangeInclusive,
     pin::Pin,
     ptr::NonNull,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 use std::env;
 
@@ -105,7 +105,7 @@ fn decide((choice, which, waker): Choice, model: &Model, live: &[Member<'_>]) ->
 
 /// How far a participant has come in its phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
+pub(crate) enum Step {
     Due,
     Arrived,
     Led,
@@ -113,16 +113,16 @@ enum Step {
 }
 
 /// A participant as it is meant.
-#[derive(Clone, Copy, Debug)]
-struct Party {
-    phase: u64,
-    step: Step,
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Party {
+    pub(crate) phase: u64,
+    pub(crate) step: Step,
     /// With which waker it waits for the end of its phase. A forgotten wait does so, too.
-    waits: Option<usize>,
+    pub(crate) waits: Option<usize>,
     /// Whether its present wait has made the arrival.
-    made: bool,
+    pub(crate) made: bool,
     /// Whether that has been polled.
-    polled: bool,
+    pub(crate) polled: bool,
 }
 
 impl Party {
@@ -135,7 +135,7 @@ impl Party {
 
 /// What a phase waits for in which nobody is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Section {
+pub(crate) enum Section {
     /// Its leader.
     Complete,
     /// That the leader lets go.
@@ -151,15 +151,15 @@ enum Stage {
 }
 
 /// The phaser as it is meant: one step after another, and no word, slot or memory order.
-#[derive(Default)]
-struct Model {
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Model {
     phase: u64,
     section: Option<Section>,
-    is_closed: bool,
-    parties: Vec<Party>,
+    pub(crate) is_closed: bool,
+    pub(crate) parties: Vec<Party>,
     /// The phase that each awaits, and the waker.
-    observers: Vec<(u64, Option<usize>)>,
-    wakes: [usize; WAKERS],
+    pub(crate) observers: Vec<(u64, Option<usize>)>,
+    pub(crate) wakes: [usize; WAKERS],
 }
 
 impl Model {
@@ -175,13 +175,29 @@ impl Model {
     }
 
     /// In the phase that is not over, for which all have come or gone if its release is held.
-    fn reported(&self) -> (u64, usize, usize) {
+    pub(crate) fn reported(&self) -> (u64, usize, usize) {
         let parties = self.parties.len();
         let arrived = match self.section {
             Some(Section::Held) => parties,
             Some(Section::Complete) | None => self.arrived(),
         };
         (self.phase, parties, arrived)
+    }
+
+    /// One more that owes the phase that is returned.
+    pub(crate) fn register(&mut self) -> u64 {
+        let phase = self.counting();
+        if self.section == Some(Section::Complete) {
+            self.section = None;
+        }
+        self.parties.push(Party {
+            phase,
+            step: Step::Due,
+            waits: None,
+            made: false,
+            polled: false,
+        });
+        phase
     }
 
     fn someone_waits(&self, phase: u64) -> bool {
@@ -213,7 +229,7 @@ impl Model {
         }
     }
 
-    fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         let phase = self.phase;
         self.phase += 1;
         self.section = None;
@@ -221,7 +237,7 @@ impl Model {
         self.wake_observers(phase..=phase);
     }
 
-    fn release(&mut self, member: usize) {
+    pub(crate) fn release(&mut self, member: usize) {
         self.parties[member].next_phase();
         self.end();
     }
@@ -257,7 +273,7 @@ impl Model {
     }
 
     /// Ready with the phase if this participant led it; that is not over if it holds the release.
-    fn poll(&mut self, member: usize, waker: usize, holds: bool) -> Outcome {
+    pub(crate) fn poll(&mut self, member: usize, waker: usize, holds: bool) -> Outcome {
         if self.parties[member].step == Step::Holds {
             self.release(member);
         }
@@ -297,7 +313,7 @@ impl Model {
         }
     }
 
-    fn drop_wait(&mut self, member: usize) {
+    pub(crate) fn drop_wait(&mut self, member: usize) {
         let Party {
             phase,
             step,
@@ -316,7 +332,7 @@ impl Model {
         }
     }
 
-    fn arrive(&mut self, member: usize) -> Result<u64, Closed> {
+    pub(crate) fn arrive(&mut self, member: usize) -> Result<u64, Closed> {
         if self.parties[member].step == Step::Holds {
             self.release(member);
         }
@@ -341,7 +357,7 @@ impl Model {
     }
 
     /// Returns whether that ended the phase.
-    fn leave(&mut self, member: usize) -> bool {
+    pub(crate) fn leave(&mut self, member: usize) -> bool {
         if self.parties[member].step == Step::Holds {
             self.release(member);
         }
@@ -371,7 +387,7 @@ impl Model {
         false
     }
 
-    fn look(&mut self, observer: usize, waker: usize) -> Poll<Result<(), Closed>> {
+    pub(crate) fn look(&mut self, observer: usize, waker: usize) -> Poll<Result<(), Closed>> {
         let phase = self.observers[observer].0;
         if phase < self.phase {
             return Poll::Ready(Ok(()));
@@ -383,7 +399,7 @@ impl Model {
         Poll::Pending
     }
 
-    fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         self.is_closed = true;
         self.wake_members(self.counting());
         self.wake_observers(self.counting()..=u64::MAX);
@@ -391,12 +407,12 @@ impl Model {
 }
 
 /// A participant, and what it does, which borrows it.
-struct Member<'a> {
-    doing: Doing<'a>,
+pub(crate) struct Member<'a> {
+    pub(crate) doing: Doing<'a>,
     participant: NonNull<Participant>,
 }
 
-enum Doing<'a> {
+pub(crate) enum Doing<'a> {
     Nothing,
     Waits(Wait<'a>),
     WaitsToLead(WaitLeader<'a>),
@@ -404,21 +420,21 @@ enum Doing<'a> {
 }
 
 impl<'a> Member<'a> {
-    fn new(participant: Participant) -> Self {
+    pub(crate) fn new(participant: Participant) -> Self {
         Self {
             doing: Doing::Nothing,
             participant: NonNull::from(Box::leak(Box::new(participant))),
         }
     }
 
-    fn participant(&mut self) -> &'a mut Participant {
+    pub(crate) fn participant(&mut self) -> &'a mut Participant {
         assert!(matches!(self.doing, Doing::Nothing));
         // SAFETY: it was boxed by `new` and is freed by `drop` alone, after whatever borrows it; and
         // nothing does, as it does nothing.
         unsafe { self.participant.as_mut() }
     }
 
-    fn poll(&mut self, waker: &CountingWaker) -> Outcome {
+    pub(crate) fn poll(&mut self, waker: &Waker) -> Outcome {
         let outcome = match &mut self.doing {
             Doing::Waits(wait) => poll(wait, waker),
             Doing::WaitsToLead(wait) => {
@@ -450,8 +466,8 @@ impl Drop for Member<'_> {
     }
 }
 
-/// The phase of waits that a leader released: `wait_leader` does not return it.
-const UNSAID: u64 = u64::MAX;
+/// The phase of those whom a leader released: `wait_leader` does not tell.
+pub(crate) const UNSAID: u64 = u64::MAX;
 
 /// What a script came to.
 #[derive(Default)]
@@ -485,18 +501,10 @@ fn run(choices: &[Choice], report: &mut Report) -> Result<(), TestCaseError> {
                 Ok(members) => {
                     prop_assert!(!model.is_closed && members.len() == n, "registered");
                     live.extend(members.into_iter().map(Member::new));
-                    let party = Party {
-                        phase: model.counting(),
-                        step: Step::Due,
-                        waits: None,
-                        made: false,
-                        polled: false,
-                    };
-                    if n > 0 && model.section == Some(Section::Complete) {
-                        model.section = None;
-                        report.reopened = true;
+                    report.reopened |= n > 0 && model.section == Some(Section::Complete);
+                    for _ in 0..n {
+                        model.register();
                     }
-                    model.parties.extend([party].repeat(n));
                 }
                 Err(error) => {
                     prop_assert!(model.is_closed, "not registered");
