@@ -144,6 +144,7 @@ fn arrival(facts: &Facts, wakes_left: usize) -> Step {
         Facts { leads: true, .. } if wakes_left > 0 => Step::Wakes,
         Facts { leads: true, .. } => Step::HasWoken,
         Facts { arrivals: 0, .. } => Step::NotCounted,
+        _ if wakes_left > 0 => Step::Helps,
         _ => Step::Counted,
     }
 }
@@ -382,6 +383,21 @@ fn queue() {
         assert!(leader.has_ended());
     }
     check("barrier: queue", &[scenario]);
+}
+
+#[test]
+fn blocking_wait() {
+    fn scenario<const N: usize>(scene: &Scene) {
+        let mut meeting = Meeting::new(scene, N);
+        let victim = meeting.victim(|barrier| {
+            stall_from_here();
+            barrier.wait_blocking();
+            stall_until_here();
+        });
+        meeting.parties(N, wait);
+        meeting.find(&victim, arrival);
+    }
+    check("barrier: blocking wait", &[scenario::<2>, scenario::<3>]);
 }
 
 #[test]

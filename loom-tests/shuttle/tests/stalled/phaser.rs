@@ -4,6 +4,7 @@ use std::{
     mem,
     pin::pin,
     task::{Poll, Waker},
+    time::Duration,
 };
 
 use atomic_barrier_over_shuttle::phaser::{Participant, Phaser};
@@ -340,6 +341,36 @@ fn release() {
         });
     }
     check("phaser: release", &[scenario]);
+}
+
+#[test]
+fn blocking_wait() {
+    fn scenario(scene: &Scene) {
+        let mut company = Company::new(scene, 3);
+        let victim = company.victim(|mut participant| {
+            stall_from_here();
+            let _ = participant.wait_blocking();
+            stall_until_here();
+        });
+        company.participants(2, wait);
+        company.find(&victim, arrival);
+    }
+    check("phaser: blocking wait", &[scenario]);
+}
+
+#[test]
+fn timeout() {
+    fn scenario(scene: &Scene) {
+        let mut company = Company::new(scene, 3);
+        let victim = company.victim(|mut participant| {
+            stall_from_here();
+            let _ = participant.wait_blocking_timeout(Duration::ZERO);
+            stall_until_here();
+        });
+        company.participants(2, wait);
+        company.find(&victim, arrival);
+    }
+    check("phaser: timeout", &[scenario]);
 }
 
 /// For a victim that leaves while two others wait.
