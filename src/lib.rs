@@ -30,7 +30,7 @@
 //! | [announce and go on](#announce-and-go-on) | [`Barrier::arrive`] |
 //! | [observe without taking part](#observe-without-taking-part) | [`Barrier::observe`], [`Phaser::observe`] |
 //! | [threads](#threads) | [`Barrier::wait_blocking`] |
-//! | [across machines](#across-machines) | a barrier in each process, and [one wait per process](docs::scaling_out) |
+//! | [across machines](#across-machines) | a barrier in each process, and one wait per process (`docs/scaling-out.md` in the repository) |
 //! | [nobody goes on if one dies](#nobody-goes-on-if-one-dies) | [`Builder::close_on`](phaser::Builder::close_on) |
 //! | wait once, until tasks have ended | their handles: tokio's `JoinSet`, a `WaitGroup` |
 //!
@@ -161,7 +161,7 @@
 //! ## Across machines
 //!
 //! Tasks meet in their process first. The last of them crosses for all, by whatever the processes share;
-//! [`docs::scaling_out`] has etcd.
+//! `docs/scaling-out.md` in the repository has etcd.
 //!
 //! ```
 //! # use atomic_barrier::Barrier;
@@ -269,7 +269,6 @@
 //! - [`docs::design`]: how it works, with a picture of the word and of a slot's life.
 //! - [`docs::performance`]: the figures, and the command for each.
 //! - [`docs::tokio_console`]: how to see barriers, and their waits, in tokio-console.
-//! - [`docs::scaling_out`]: how tasks of several processes can meet, and when they should.
 #![no_std]
 #![cfg_attr(
     docsrs,
@@ -333,9 +332,6 @@ pub mod docs {
 
     #[doc = include_str!("../docs/tokio-console.md")]
     pub mod tokio_console {}
-
-    #[doc = include_str!("../docs/scaling-out.md")]
-    pub mod scaling_out {}
 }
 
 #[cfg(doctest)]
