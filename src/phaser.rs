@@ -10,7 +10,7 @@ mod participant;
 mod slot;
 mod state;
 
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::{fmt, iter, panic::RefUnwindSafe};
 
 #[cfg(feature = "std")]
@@ -23,9 +23,12 @@ pub use self::{
 };
 use self::{
     slot::Slots,
-    state::{Departure, MAX_PARTICIPANTS, State},
+    state::{Departure, Lead, MAX_PARTICIPANTS, Snapshot, State},
 };
-use crate::slab::Slab;
+use crate::{
+    slab::Slab,
+    sync::{AtomicU64, Ordering},
+};
 
 /// A barrier whose participants may join, leave and fail.
 ///
@@ -93,7 +96,13 @@ struct Shared {
     slots: Slots,
     observers: Slab,
     close_on: Option<Exit>,
+    on_phase: Option<Action>,
+    /// One more than the phase whose action panicked, or 0.
+    failed: AtomicU64,
 }
+
+/// What is run once in each phase that completes.
+type Action = Box<dyn Fn(u64, usize) + Send + Sync>;
 
 // The slots have wakers, which need not be unwind safe. No panic leaves a phaser in a state that it can
 // be seen in otherwise.
@@ -113,7 +122,7 @@ impl Phaser {
     /// ```
     #[must_use]
     pub fn new() -> Self {
-        Self::with(None)
+        Self::with(None, None)
     }
 
     /// Begins a phaser that does more than the plain one.
@@ -141,13 +150,15 @@ impl Phaser {
         Builder::default()
     }
 
-    fn with(close_on: Option<Exit>) -> Self {
+    fn with(close_on: Option<Exit>, on_phase: Option<Action>) -> Self {
         Self {
             shared: Arc::new(Shared {
                 state: State::new(),
                 slots: Slots::new(),
                 observers: Slab::new(),
                 close_on,
+                on_phase,
+                failed: AtomicU64::new(0),
             }),
         }
     }
@@ -389,7 +400,24 @@ impl Shared {
             Departure::Unnoticed => {}
             Departure::Completed(phase) => self.slots.wake(phase),
             Departure::Ended(phase) => self.ended(phase),
+            Departure::Leads { .. } => unreachable!("its participant has not left"),
         }
+    }
+
+    /// What a leader does with the release. The action of a phase is run while that is held.
+    fn lead(&self, lead: Lead) -> Lead {
+        if self.on_phase.is_some() {
+            Lead::Hold
+        } else {
+            lead
+        }
+    }
+
+    /// Whether the action of `phase` panicked, for a thread that has found the phase over in `word`.
+    #[inline]
+    fn has_failed(&self, phase: u64, word: Snapshot) -> bool {
+        // Relaxed: the word has handed it on.
+        word.is_closed() && self.failed.load(Ordering::Relaxed) == phase + 1
     }
 }
 

@@ -1,6 +1,9 @@
 //! [`Builder`]: what a phaser does beyond the plain one, decided before it is shared.
 
-use super::Phaser;
+use alloc::boxed::Box;
+use core::fmt;
+
+use super::{Action, Phaser};
 
 /// Makes a [`Phaser`] that does more than the plain one; from [`Phaser::builder`].
 ///
@@ -12,10 +15,11 @@ use super::Phaser;
 /// let phaser = Phaser::builder().close_on(Exit::Drop).build();
 /// assert_eq!(phaser.parties(), 0);
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Default)]
 #[must_use = "a builder makes nothing before `build`"]
 pub struct Builder {
     close_on: Option<Exit>,
+    on_phase: Option<Action>,
 }
 
 /// The ends of a participant that close its phaser, from [`Builder::close_on`].
@@ -83,10 +87,67 @@ impl Builder {
     ///
     /// A panic out of a waker that the close wakes leaves through the drop of the participant, once
     /// that has left and nobody is left to wake; not if the thread is panicking already.
-    pub fn close_on(self, exit: Exit) -> Self {
-        Self {
-            close_on: Some(exit),
-        }
+    pub fn close_on(mut self, exit: Exit) -> Self {
+        self.close_on = Some(exit);
+        self
+    }
+
+    /// Runs `action` once in each phase that completes, with the number of the phase and of its
+    /// participants. The last call of this counts.
+    ///
+    /// It runs in the call that completes the phase, an arrival or a departure, before anybody is released
+    /// and before any leader's section. A phase that a departure completes has no leader then: it is over
+    /// once the action has run. A phase that its only participant leaves without an arrival has nobody to
+    /// act for, and is over without it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::{Arc, atomic::{AtomicU64, Ordering::Relaxed}};
+    /// use atomic_barrier::Phaser;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn core::error::Error>> {
+    /// let (sum, report) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    /// let phaser = Phaser::builder().on_phase({
+    ///     let (sum, report) = (sum.clone(), report.clone());
+    ///     // All have added their part, and nobody has gone on.
+    ///     move |_phase, _participants| report.store(sum.swap(0, Relaxed), Relaxed)
+    /// }).build();
+    /// let (mut a, mut b) = (phaser.register()?, phaser.register()?);
+    /// let work = async |mine: u64, participant: &mut atomic_barrier::phaser::Participant| {
+    ///     sum.fetch_add(mine, Relaxed);
+    ///     participant.wait().await
+    /// };
+    /// let (one, other) = tokio::join!(work(1, &mut a), work(2, &mut b));
+    /// assert_eq!((one?.phase(), other?.phase()), (0, 0));
+    /// assert_eq!(report.load(Relaxed), 3);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # What it may do
+    ///
+    /// Everything on the phaser that does not wait: register, leave, arrive, poll, close. The release is
+    /// held meanwhile, as by a [`Leader`](super::Leader): whoever registers or arrives belongs to the next
+    /// phase, and a close ends that one.
+    ///
+    /// # Cancel safety
+    ///
+    /// It runs to its end within one call, so that no dropped wait interrupts it.
+    ///
+    /// # Panics
+    ///
+    /// A panic out of it comes out of the call that ran it. The phaser is closed by that, and the phase is
+    /// over for [`Phaser::phase`], but every wait and observation of it brings [`Closed`](super::Closed).
+    ///
+    /// # Memory ordering
+    ///
+    /// All that the participants did before they arrived or left happens before the action, and the action
+    /// before all that any does once its wait is ready.
+    pub fn on_phase(mut self, action: impl Fn(u64, usize) + Send + Sync + 'static) -> Self {
+        self.on_phase = Some(Box::new(action));
+        self
     }
 
     /// Makes the phaser, which nobody has registered with, in phase 0.
@@ -99,7 +160,15 @@ impl Builder {
     /// ```
     #[must_use]
     pub fn build(self) -> Phaser {
-        Phaser::with(self.close_on)
+        Phaser::with(self.close_on, self.on_phase)
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("close_on", &self.close_on)
+            .finish_non_exhaustive()
     }
 }
 

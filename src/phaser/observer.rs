@@ -50,7 +50,8 @@ impl<'a> Observation<'a> {
     pub(super) fn end(&self) -> Option<Result<(), Closed>> {
         let (word, current) = self.phaser.shared.state.load_with_phase();
         if current > self.phase {
-            Some(Ok(()))
+            let failed = self.phaser.shared.has_failed(self.phase, word);
+            Some(if failed { Err(Closed(())) } else { Ok(()) })
         } else if word.is_closed() && word.counting(current) <= self.phase {
             Some(Err(Closed(())))
         } else {

@@ -3,6 +3,7 @@
 use core::{
     fmt,
     future::Future,
+    mem,
     pin::Pin,
     task::{Context, Poll, Waker},
 };
@@ -11,9 +12,9 @@ use core::{
 use super::state::Stage;
 use super::{
     CallOnDrop, Closed, Phaser, WaitResult,
-    state::{Lead, Stopped},
+    state::{Departure, Lead, Snapshot, Stopped},
 };
-use crate::wake::wake_all;
+use crate::{sync::Ordering, wake::wake_all};
 
 /// A member of a [`Phaser`], from [`Phaser::register`] until it is dropped.
 ///
@@ -335,26 +336,71 @@ impl Participant {
         let shared = &self.phaser.shared;
         let (slot, phase) = (&mut self.slot, self.phase);
         let (mut is_registered, mut replaced) = (false, None);
-        let arrived = shared.state.arrive(waits, lead, || {
-            if let (Some(waker), false) = (waker, is_registered) {
-                replaced = shared.slots.register(slot, phase, waker);
-                is_registered = true;
-            }
-        });
-        if is_registered && arrived != Ok(false) {
+        let arrived = shared.state.arrive(
+            waits,
+            || shared.lead(lead),
+            || {
+                if let (Some(waker), false) = (waker, is_registered) {
+                    replaced = shared.slots.register(slot, phase, waker);
+                    is_registered = true;
+                }
+            },
+        );
+        if is_registered && arrived != Ok(None) {
             shared.slots.slot(self.slot).deregister();
         }
         match arrived {
-            Ok(false) if waits => self.state = WaitState::Waits,
-            Ok(false) => self.state = WaitState::Arrived,
-            Ok(true) => self.completed(lead, replaced),
+            Ok(None) if waits => self.state = WaitState::Waits,
+            Ok(None) => self.state = WaitState::Arrived,
+            Ok(Some(participants)) => self.completed(lead, replaced, participants),
             Err(_) => {}
         }
-        arrived
+        arrived.map(|leads| leads.is_some())
+    }
+
+    /// Leads the phase, which this participant has completed and so many take part in.
+    fn completed(&mut self, lead: Lead, replaced: Option<Waker>, participants: u64) {
+        if self.phaser.shared.on_phase.is_none() {
+            return self.lead(lead, replaced);
+        }
+        self.state = WaitState::Holds;
+        drop_after(replaced, || {
+            self.act(participants);
+            if let Lead::Release = lead {
+                self.release_led();
+            }
+        });
+    }
+
+    /// Runs the action of the phase whose release this participant holds.
+    ///
+    /// If it panics, the phaser is closed, and the phase is over and has failed.
+    #[cold]
+    fn act(&mut self, participants: u64) {
+        struct Failing<'a>(&'a mut Participant);
+
+        impl Drop for Failing<'_> {
+            fn drop(&mut self) {
+                let phaser = self.0.phaser.clone();
+                // Relaxed: the release hands it on.
+                let failed = &phaser.shared.failed;
+                failed.store(self.0.phase + 1, Ordering::Relaxed);
+                let _others = CallOnDrop(|| self.0.release());
+                phaser.close();
+            }
+        }
+
+        let phaser = self.phaser.clone();
+        if let Some(action) = &phaser.shared.on_phase {
+            let phase = self.phase;
+            let failing = Failing(self);
+            action(phase, participants as usize);
+            mem::forget(failing);
+        }
     }
 
     /// Leads the phase, which this participant has completed or found complete.
-    fn completed(&mut self, lead: Lead, replaced: Option<Waker>) {
+    fn lead(&mut self, lead: Lead, replaced: Option<Waker>) {
         // Before any waker runs or is dropped: a panic in one does not undo the phase.
         match lead {
             Lead::Hold => self.state = WaitState::Holds,
@@ -382,10 +428,24 @@ impl Participant {
     /// The same, for one that has arrived. Without a waker it does not begin to wait.
     #[inline]
     fn poll_arrived(&mut self, waker: Option<&Waker>, lead: Lead) -> Poll<Result<bool, Closed>> {
-        if self.phaser.shared.state.load().is_over(self.phase) {
-            return Poll::Ready(Ok(false));
+        let word = self.phaser.shared.state.load();
+        if word.is_over(self.phase) {
+            return Poll::Ready(self.over(word));
         }
-        self.poll_unreleased(waker, lead)
+        match self.poll_unreleased(waker, lead) {
+            Poll::Ready(Ok(false)) => Poll::Ready(self.over(self.phaser.shared.state.load())),
+            polled => polled,
+        }
+    }
+
+    /// What its phase, which is over, has brought.
+    #[inline]
+    fn over(&self, word: Snapshot) -> Result<bool, Closed> {
+        if self.phaser.shared.has_failed(self.phase, word) {
+            Err(Closed(()))
+        } else {
+            Ok(false)
+        }
     }
 
     #[cold]
@@ -409,7 +469,7 @@ impl Participant {
             Poll::Pending if waker.is_some() => self.state = WaitState::Waits,
             Poll::Ready(Ok(true)) => {
                 shared.slots.slot(self.slot).deregister();
-                self.completed(lead, replaced);
+                self.lead(lead, replaced);
             }
             Poll::Ready(Err(_)) => shared.slots.slot(self.slot).deregister(),
             Poll::Pending | Poll::Ready(Ok(false)) => {}
@@ -455,15 +515,20 @@ impl Participant {
         None
     }
 
+    /// Releases the phase that this participant holds, and which it has yet to say that it led.
+    fn release_led(&mut self) {
+        self.state = WaitState::Led;
+        let shared = &self.phaser.shared;
+        shared.state.release();
+        shared.released(self.phase);
+    }
+
     /// Does what is left to do for a wait that was polled and is dropped before it was ready.
     #[cold]
     fn abandon(&mut self, made_arrival: bool) {
         if self.state == WaitState::Holds {
             // A panic has kept the leader from being returned.
-            self.state = WaitState::Led;
-            let shared = &self.phaser.shared;
-            shared.state.release();
-            shared.released(self.phase);
+            self.release_led();
         } else {
             self.stop(made_arrival, true);
         }
@@ -477,7 +542,22 @@ impl Participant {
         let waits = self.state == WaitState::Waits;
         let has_arrived = waits || self.state == WaitState::Arrived;
         let shared = &self.phaser.shared;
-        let departure = shared.state.leave(self.phase, has_arrived, waits);
+        let has_action = shared.on_phase.is_some();
+        let departure = shared
+            .state
+            .leave(self.phase, has_arrived, waits, has_action);
+        if let Departure::Leads {
+            phase,
+            participants,
+        } = departure
+        {
+            self.phase = phase;
+            self.state = WaitState::Holds;
+            // It then owes the next phase, and leaves that.
+            let settling = Settling(Departing(self));
+            settling.0.0.act(participants);
+            return;
+        }
         let waker = shared.slots.vacate(self.slot);
         drop_after(waker, || shared.departed(departure));
     }
@@ -489,24 +569,26 @@ fn drop_after(mut waker: Option<Waker>, others: impl FnOnce()) {
     others();
 }
 
+/// A participant that leaves, whatever wakers and actions do in what comes before.
+struct Departing<'a>(&'a mut Participant);
+
+impl Drop for Departing<'_> {
+    fn drop(&mut self) {
+        self.0.depart();
+    }
+}
+
+/// The same, which may hold a release.
+struct Settling<'a>(Departing<'a>);
+
+impl Drop for Settling<'_> {
+    fn drop(&mut self) {
+        self.0.0.settle();
+    }
+}
+
 impl Drop for Participant {
     fn drop(&mut self) {
-        // Whatever wakers do in what comes before, it leaves.
-        struct Departing<'a>(&'a mut Participant);
-        struct Settling<'a>(Departing<'a>);
-
-        impl Drop for Departing<'_> {
-            fn drop(&mut self) {
-                self.0.depart();
-            }
-        }
-
-        impl Drop for Settling<'_> {
-            fn drop(&mut self) {
-                self.0.0.settle();
-            }
-        }
-
         let Settling(Departing(this)) = &Settling(Departing(self));
         let close_on = this.phaser.shared.close_on;
         if close_on.is_some_and(|exit| exit.is_now(this.leaves)) {

@@ -56,6 +56,10 @@
 //! | X | not closed | closed | anyone [closes](State::close) | it wakes those that wait in the phase in which arrivals count, and observers of that and later ones |
 //! | O | any | the same | an observer [publishes](State::publish) its slot | it looks at the word again |
 //!
+//! If phases have an action, a last arrival always holds the release while that runs, and the last that is
+//! missing does not make E4 or E5 but, as long as there are others, L: it runs the action, releases, and
+//! then leaves the next phase. So no phase is complete without being held.
+//!
 //! # Invariants
 //!
 //! 1. 0 <= w <= a <= n, so no field borrows from another or carries into it.
@@ -178,6 +182,12 @@ pub(super) enum Departure {
     Completed(u64),
     /// The phase is over, and nobody waited for it but, perhaps, observers.
     Ended(u64),
+    /// The participant has not left, but completed the phase, of so many participants, and holds its
+    /// release.
+    Leads {
+        phase: u64,
+        participants: u64,
+    },
 }
 
 impl Snapshot {
@@ -345,27 +355,27 @@ impl State {
         Ok(self.counting())
     }
 
-    /// A, W or L, for a participant that has not arrived. Returns whether it leads.
+    /// A, W or L, for a participant that has not arrived. Returns how many take part if it leads.
     ///
     /// Before a transition that is not the last arrival it calls `register`, perhaps more than once.
     #[inline]
     pub(super) fn arrive(
         &self,
         waits: bool,
-        lead: Lead,
+        lead: impl Fn() -> Lead,
         mut register: impl FnMut(),
-    ) -> Result<bool, Closed> {
+    ) -> Result<Option<u64>, Closed> {
         self.try_update(|word| {
             if word.is_closed() {
                 Err(Closed(()))
             } else if word.lacks_one() {
-                let (to, ordering) = word.led(lead);
-                Ok((to, ordering, true))
+                let (to, ordering) = word.led(lead());
+                Ok((to, ordering, Some(word.participants())))
             } else {
                 register();
                 let units = ARRIVAL + if waits { WAIT } else { 0 };
                 // Release: pairs with L, G, D3 and E3 to E5.
-                Ok((word.plus(units), Ordering::Release, false))
+                Ok((word.plus(units), Ordering::Release, None))
             }
         })
     }
@@ -442,7 +452,16 @@ impl State {
 
     /// E1 to E5: takes a participant out that owes `phase` or, if it `has_arrived`, has arrived in it, and
     /// perhaps `waits`.
-    pub(super) fn leave(&self, phase: u64, has_arrived: bool, waits: bool) -> Departure {
+    ///
+    /// If a phase has an action, the last that is missing does not make E4 or E5, as long as there are
+    /// others, but completes the phase by L and holds the release.
+    pub(super) fn leave(
+        &self,
+        phase: u64,
+        has_arrived: bool,
+        waits: bool,
+        has_action: bool,
+    ) -> Departure {
         let left: Result<Departure, Infallible> = self.try_update(|word| {
             let stage = word.stage_of(phase);
             let counts = has_arrived && matches!(stage, Stage::Open | Stage::Complete);
@@ -455,6 +474,13 @@ impl State {
             Ok(if !is_final || less.arrived() != less.participants() {
                 // Release: pairs with L, G, D3, E3 to E5 and `load`.
                 (less, Ordering::Release, Departure::Unnoticed)
+            } else if has_action && less.participants() > 0 {
+                let (held, ordering) = word.led(Lead::Hold);
+                let leads = Departure::Leads {
+                    phase: current,
+                    participants: word.participants(),
+                };
+                (held, ordering, leads)
             } else if less.count(WAIT) == 0 {
                 // Acquire: synchronizes with A, W, O, E1 and E2. Release: pairs with `load`.
                 (less.ended(), Ordering::AcqRel, Departure::Ended(current))

@@ -1,5 +1,6 @@
 //! `Phaser`: each documented statement about it.
 
+mod action;
 #[cfg(feature = "std")]
 mod blocking;
 mod cancellation;

@@ -712,3 +712,37 @@ fn an_observers_first_poll_against_the_departure_of_the_last_that_waits() {
         None
     });
 }
+
+// The action of a phase.
+
+#[test]
+fn an_action_runs_once_of_an_arrival_against_a_departure() {
+    let outcomes = ["led", "released"];
+    explore_bounded(3, 12, &outcomes, || {
+        let runs = Counter::new();
+        let data = Arc::new(loom::sync::atomic::AtomicUsize::new(0));
+        let phaser = Phaser::builder()
+            .on_phase({
+                let (runs, data) = (runs.clone(), data.clone());
+                move |_, _| {
+                    runs.count();
+                    data.store(1, loom::sync::atomic::Ordering::Relaxed);
+                }
+            })
+            .build();
+        let [mut a, b, c] = [(); 3].map(|()| phaser.register().unwrap());
+        let counter = Counter::new();
+        let c = Waiting::arrived(c, &counter);
+        let leaver = thread::spawn(move || b.leave());
+
+        a.arrive().unwrap();
+        leaver.join().unwrap();
+        assert_eq!(runs.wakes(), 1);
+        let (a, led) = Waiting::new(a).ready(0);
+        let (c, _) = c.woken(&counter, 0);
+        assert_eq!(data.load(loom::sync::atomic::Ordering::Relaxed), 1);
+        drop((a, c));
+        assert_no_slot_is_lost(&phaser, &[&counter]);
+        if led { "led" } else { "released" }.into()
+    });
+}
