@@ -21,7 +21,7 @@ use proptest::{
 
 use support::{
     by_hand::Outcome,
-    hostile::{self, Came, Oracle, WAKERS, waker},
+    hostile::{self, Came, Oracle, WAKERS, Within, waker},
 };
 
 use crate::reference_model::{AnyLeader, AnyWait, Kind, Model, Step, UNSAID};
@@ -81,7 +81,7 @@ impl hostile::Model for Meant {
     type Call = Call;
     type Outcome = Outcome;
 
-    fn apply(&mut self, call: Call, within: &[Call]) -> Outcome {
+    fn apply(&mut self, call: Call, within: &[Within<Self>]) -> Outcome {
         let waited = self.model.waiting.clone();
         let outcome = self.apply_alone(call);
         let released = waited.into_iter();
@@ -90,7 +90,9 @@ impl hostile::Model for Meant {
             .extend(released.map(|(future, _, waker)| (future, waker)));
         // It has its effect in the middle of a poll that has not.
         let touched = within.iter().filter_map(|call| match *call {
-            Call::Poll(future, _) | Call::Drop(future) => Some(future),
+            // If it stays pending, it needs the wake.
+            (Call::Poll(..), Some(Outcome::Pending)) => None,
+            (Call::Poll(future, _) | Call::Drop(future), _) => Some(future),
             _ => None,
         });
         for touched in touched {
@@ -102,7 +104,7 @@ impl hostile::Model for Meant {
         outcome
     }
 
-    fn apply_panicking(&self, call: Call, within: &[Call]) -> Vec<Self> {
+    fn apply_panicking(&self, call: Call, within: &[Within<Self>]) -> Vec<Self> {
         let mut as_usual = self.clone();
         as_usual.apply(call, within);
         let Call::Poll(future, _) = call else {

@@ -21,7 +21,7 @@ use proptest::{
 
 use support::{
     by_hand::Outcome,
-    hostile::{self, Came, Oracle, WAKERS, waker},
+    hostile::{self, Came, Oracle, WAKERS, Within, waker},
     members::numbers,
 };
 
@@ -76,7 +76,7 @@ impl hostile::Model for Meant {
     type Call = Call;
     type Outcome = Brought;
 
-    fn apply(&mut self, call: Call, _: &[Call]) -> Brought {
+    fn apply(&mut self, call: Call, _: &[Within<Self>]) -> Brought {
         let participant = |number| place(&self.participants, number);
         match call {
             Call::Register(number) => {
@@ -141,7 +141,7 @@ impl hostile::Model for Meant {
         Brought::Done
     }
 
-    fn apply_panicking(&self, call: Call, within: &[Call]) -> Vec<Self> {
+    fn apply_panicking(&self, call: Call, within: &[Within<Self>]) -> Vec<Self> {
         let mut as_usual = self.clone();
         let came = as_usual.apply(call, within);
         let mut all = match call {

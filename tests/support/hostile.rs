@@ -86,21 +86,24 @@ pub type Came<T> = Option<T>;
 /// What is meant to happen, one call after another.
 pub trait Model: Clone + Debug + PartialEq {
     type Call: Copy + Debug;
-    type Outcome: Debug + PartialEq;
+    type Outcome: Copy + Debug + PartialEq;
 
-    /// Makes a call, within others.
-    fn apply(&mut self, call: Self::Call, within: &[Self::Call]) -> Self::Outcome;
+    /// Makes a call, within others, of which it is known what they come to.
+    fn apply(&mut self, call: Self::Call, within: &[Within<Self>]) -> Self::Outcome;
 
     /// What a call that panicked may have done.
-    fn apply_panicking(&self, call: Self::Call, within: &[Self::Call]) -> Vec<Self>;
+    fn apply_panicking(&self, call: Self::Call, within: &[Within<Self>]) -> Vec<Self>;
 }
+
+/// A call that is open, and what it comes to.
+pub type Within<M> = (<M as Model>::Call, Came<<M as Model>::Outcome>);
 
 /// All that may have happened.
 #[derive(Clone, Debug)]
 pub struct Oracle<M: Model> {
     models: Vec<M>,
     /// The calls since those were seen, and what they came to.
-    calls: Vec<(M::Call, Came<M::Outcome>)>,
+    calls: Vec<Within<M>>,
     /// Their begins and ends.
     events: Vec<Event>,
 }
@@ -178,7 +181,7 @@ impl<M: Model> Oracle<M> {
 
     /// Open calls may have had their effects by now, in any order.
     fn let_effects_come(&self, worlds: &mut Vec<World<M>>, open: &[usize]) {
-        let calls: Vec<_> = open.iter().map(|&number| self.calls[number].0).collect();
+        let calls: Vec<_> = open.iter().map(|&number| self.calls[number]).collect();
         let mut next = 0;
         while let Some(world) = worlds.get(next).cloned() {
             for &number in open {
