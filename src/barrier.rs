@@ -34,7 +34,7 @@ use crate::{
     trace::{Numbers, Resource},
 };
 
-/// A meeting point for `n` tasks, usable over and over again.
+/// A barrier for `n` tasks, usable over and over again.
 ///
 /// Each task calls [`wait`](Self::wait). The last of `n` to arrive completes the *generation* and
 /// is its leader; the others are released, and the barrier is ready for the next generation at
@@ -378,8 +378,8 @@ impl Barrier {
 
     /// Blocks this thread until `n` parties have arrived, of which it is one.
     ///
-    /// Threads and tasks meet in the same generation. The thread spins for a short time, and then sleeps. Not for use inside a task:
-    /// it blocks the thread that others may need in order to arrive.
+    /// Threads and tasks meet in the same generation. The thread spins for a short time, and then sleeps.
+    /// Not for use inside a task: it blocks the thread that others may need in order to arrive.
     ///
     /// It sleeps by [`std::thread::park`], and so may use up a token that an `unpark` has left. Where that
     /// parks on a mutex (on some Unixes, none of them Linux, Android, a BSD or Apple's), a thread that is

@@ -30,7 +30,7 @@ pub(crate) trait BlockingWait {
 
     fn poll(&mut self, waker: &Waker) -> Poll<Self::Output>;
 
-    /// Takes the arrival back. Returns false if it is too late for that.
+    /// Withdraws the arrival. Returns false if it is too late for that.
     fn withdraw(&mut self) -> bool;
 }
 

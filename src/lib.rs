@@ -160,7 +160,7 @@
 //!
 //! ## Across machines
 //!
-//! Tasks meet in their process first. The last of them crosses for all, by whatever the processes share;
+//! Tasks meet in their process first. The last of them acts for all, by whatever the processes share;
 //! `docs/scaling-out.md` in the repository has etcd.
 //!
 //! ```

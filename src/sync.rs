@@ -48,9 +48,9 @@ macro_rules! const_fn {
 }
 pub(crate) use const_fn;
 
-/// Changes `word`, from its value `current` or a later one, by the compare-and-swap that `transition` asks
+/// Changes `word`, from its value `current` or a later one, by the CAS that `transition` asks
 /// for: what it becomes, the ordering of the success, and what to return then. Tries again while the
-/// compare-and-swap fails; a transition that returns an error changes nothing.
+/// CAS fails; a transition that returns an error changes nothing.
 #[inline]
 pub(crate) fn try_update<T, E>(
     word: &AtomicU64,

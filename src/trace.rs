@@ -80,7 +80,7 @@ mod told {
             }
         }
 
-        /// Tells of an arrival that was taken back.
+        /// Tells of an arrival that was withdrawn.
         #[inline]
         pub(crate) fn withdrew(&self, numbers: impl Fn() -> Numbers) {
             if is_told() {

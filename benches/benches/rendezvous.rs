@@ -1,4 +1,4 @@
-//! Criterion's view of the comparison: distributions and plots by `n`, one group a runtime.
+//! Criterion's view of the comparison: distributions and plots by `n`, one group per runtime.
 //!
 //! The barriers take turns by the second here, not by the millisecond: for ratios, `ratios` is the
 //! better judge. The report is `target/criterion/report/index.html`.

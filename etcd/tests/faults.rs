@@ -1,5 +1,5 @@
 //! Faults, with real processes and a real etcd of three members. Most tests take part as a member
-//! themselves, the conductor: as long as it does not arrive, the present generation stands still.
+//! themselves, the conductor: as long as it does not arrive, the current generation stands still.
 
 mod support;
 

@@ -4,12 +4,12 @@
 //!
 //! - *party*: one of the `n` that make a generation.
 //! - *arrival*: a party that has been counted.
-//! - *generation*: one meeting of `n` parties; also its number, counted from 0.
+//! - *generation*: one use of the barrier by `n` parties; also its number, counted from 0.
 //! - *complete*: all `n` have arrived. From then on nobody withdraws.
 //! - *leader*: the arrival that completes its generation.
 //! - *release*: the end of a generation, when its waiters may go on. The leader does it, at once or,
 //!   if it *holds* the release, later.
-//! - *withdraw*: to take an arrival back, before its generation is complete.
+//! - *withdraw*: to undo an arrival, before its generation is complete.
 //!
 //! # The word
 //!
@@ -26,20 +26,20 @@
 //! | n to 2n - 1 | generation g is complete, its leader holds the release, and `a - n` have arrived in generation g + 1 |
 //!
 //! `shift` is the number of bits that `2n - 1` needs, so the generation has all the others. A full
-//! turn of the word takes at least 2^62 arrivals: at one a nanosecond, 146 years. A stale
-//! compare-and-swap can therefore not succeed by accident (no ABA).
+//! turn of the word takes at least 2^62 arrivals: at one per nanosecond, 146 years. A stale
+//! compare-and-swap (CAS) can therefore not succeed by accident (no ABA).
 //!
 //! # Transitions
 //!
-//! Each is one compare-and-swap, and these are all the writes that the word ever sees.
+//! Each is one CAS, and these are all the writes that the word ever sees.
 //!
-//! | from | to | who | name |
+//! | from | to | by | name |
 //! |---|---|---|---|
 //! | (g, a), a + 1 not n nor 2n | (g, a + 1) | a party that is not the last | [`State::arrive`] |
 //! | (g, n - 1) | (g + 1, 0) | the last party, now the leader: completes and releases | [`State::complete`] |
 //! | (g, n - 1) | (g, n) | the last party, now the leader: completes and holds the release | [`State::hold`] |
 //! | (g, a), n <= a | (g + 1, a - n) | the leader that held it | [`State::release`] |
-//! | (g, a), 0 < a < n, or (g - 1, a), n < a | a less 1 | a party of generation g that gives up | [`State::withdraw`] |
+//! | (g, a), 0 < a < n, or (g - 1, a), n < a | a less 1 | a party of generation g that waits no longer | [`State::withdraw`] |
 //! | (g, a) | (g, a) | a waiter whose slot came after its arrival, or that cannot arrive yet | [`State::publish`] |
 //!
 //! Whether a dropped wait did arrive is decided by which comes first, `withdraw` or `complete` and
@@ -99,7 +99,7 @@ impl NextArrival {
 
 impl State {
     const_fn! {
-        /// Generation 0, nobody there. No party at all counts as one.
+        /// Generation 0, without arrivals. 0 parties count as 1.
         pub(super) const fn new(parties: usize) -> Self {
             let parties = if parties == 0 { 1 } else { parties as u64 };
             // 2n - 1 in binary is n - 1 and a one.
@@ -118,7 +118,7 @@ impl State {
         self.parties as usize
     }
 
-    /// What a transition may start from. Its compare-and-swap finds out if it has become stale.
+    /// What a transition may start from. Its CAS finds out if it has become stale.
     pub(super) fn load(&self) -> Snapshot {
         // Relaxed: what is read here decides nothing by itself.
         Snapshot(self.word.load(Ordering::Relaxed))
@@ -212,12 +212,12 @@ impl State {
 
     /// (g, a) to (g, a - 1), for a party that has arrived in `generation`.
     ///
-    /// Returns whether the arrival was taken back; if not, the generation is complete.
+    /// Returns whether the arrival was withdrawn; if not, the generation is complete.
     pub(super) fn withdraw(&self, generation: u64) -> bool {
         self.try_update(|word| {
             if self.is_open(generation, word) {
-                // Relaxed: an arrival that never was has nothing to publish, and who gets its slot is
-                // settled at the slot.
+                // Relaxed: an arrival that never was has nothing to publish, and the slot's own CAS
+                // decides which thread gets it.
                 Ok((Snapshot(word.0 - 1), Ordering::Relaxed))
             } else {
                 Err(TooLate)

@@ -171,15 +171,15 @@ impl Waiter {
         waker: &Waker,
         lead: Lead,
     ) -> Poll<BarrierWaitResult> {
-        struct Unwinding<'a>(&'a mut Waiter, &'a Barrier);
+        struct WithdrawOnUnwind<'a>(&'a mut Waiter, &'a Barrier);
 
-        impl Drop for Unwinding<'_> {
+        impl Drop for WithdrawOnUnwind<'_> {
             fn drop(&mut self) {
                 self.0.withdraw(self.1);
             }
         }
 
-        let unwinding = Unwinding(self, barrier);
+        let unwinding = WithdrawOnUnwind(self, barrier);
         let poll = unwinding.0.poll(barrier, waker, lead);
         mem::forget(unwinding);
         poll
@@ -424,7 +424,7 @@ impl Waiter {
         matches!(self.state, WaitState::Counted { generation, .. } if !barrier.state.is_released(generation))
     }
 
-    /// Takes the waker back, but not the arrival.
+    /// Deregisters the waker. The arrival stays.
     pub(super) fn leave_slot(&mut self, barrier: &Barrier) {
         match self.state {
             // The slot is the releaser's.

@@ -1,4 +1,4 @@
-//! Those that await the end of a generation and are none of its parties.
+//! Observers: they await the end of a generation and are not parties of it.
 
 use core::{
     future::Future,

@@ -39,7 +39,7 @@ struct Meeting {
     /// A cell a party, in two banks: while one is read, the fastest party writes the other.
     written: [Vec<AtomicU64>; 2],
     /// How many waits were dropped before their generation was complete.
-    taken_back: AtomicU64,
+    withdrawn: AtomicU64,
 }
 
 impl Meeting {
@@ -50,7 +50,7 @@ impl Meeting {
             leaders: zeros(GENERATIONS),
             wrong: AtomicU64::new(0),
             written: [zeros(parties), zeros(parties)],
-            taken_back: AtomicU64::new(0),
+            withdrawn: AtomicU64::new(0),
         });
         let watched = Arc::downgrade(&meeting);
         thread::spawn(move || {
@@ -101,7 +101,7 @@ impl Meeting {
             if self.barrier.generation() > generation {
                 return None;
             }
-            self.taken_back.fetch_add(1, Relaxed);
+            self.withdrawn.fetch_add(1, Relaxed);
         }
         Some(self.barrier.wait().await)
     }
@@ -114,7 +114,7 @@ impl Meeting {
         assert_eq!(self.barrier.generation(), GENERATIONS as u64);
         assert_eq!(self.barrier.arrived(), 0);
         // Many times as many come about.
-        assert!(self.taken_back.load(Relaxed) > GENERATIONS as u64 / 50);
+        assert!(self.withdrawn.load(Relaxed) > GENERATIONS as u64 / 50);
     }
 }
 

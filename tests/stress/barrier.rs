@@ -1,4 +1,4 @@
-//! Waits that are given up, dropped, aborted and forgotten at random, audited generation by generation.
+//! Waits that time out, are dropped, aborted and forgotten at random, audited generation by generation.
 
 use core::{
     future::Future,
@@ -49,7 +49,7 @@ struct Stress {
     stop: AtomicBool,
     /// Of the parties, as the watchdog wants to see it.
     progress: AtomicU64,
-    taken_back: AtomicU64,
+    withdrawn: AtomicU64,
     /// Waits that were dropped after they had been released, and before they were ready.
     dropped_late: AtomicU64,
 }
@@ -61,7 +61,7 @@ impl Stress {
             books: Mutex::default(),
             stop: AtomicBool::new(false),
             progress: AtomicU64::new(0),
-            taken_back: AtomicU64::new(0),
+            withdrawn: AtomicU64::new(0),
             dropped_late: AtomicU64::new(0),
         }
     }
@@ -100,11 +100,11 @@ impl Stress {
         let parties = self.barrier.parties() as u8;
         let books = mem::take(&mut *self.books.lock().unwrap());
         let unsure = books.iter().filter(|entry| entry.unsure > 0).count();
-        let taken_back = self.taken_back.load(Ordering::Relaxed);
+        let withdrawn = self.withdrawn.load(Ordering::Relaxed);
         let dropped_late = self.dropped_late.load(Ordering::Relaxed);
         println!(
             "{name}: {} generations of {parties}, of which {unsure} not exact; \
-            {taken_back} waits taken back, {dropped_late} dropped too late",
+            {withdrawn} withdrawn, {dropped_late} dropped too late",
             books.len(),
         );
         for (generation, entry) in books.iter().enumerate() {
@@ -127,7 +127,7 @@ impl Stress {
     /// What was not put to the test was not shown.
     fn has_seen_all(&self) -> bool {
         let shown = |counter: &AtomicU64| counter.load(Ordering::Relaxed) > 0;
-        shown(&self.taken_back) && shown(&self.dropped_late)
+        shown(&self.withdrawn) && shown(&self.dropped_late)
     }
 }
 
@@ -219,7 +219,7 @@ impl Drop for Audited {
             // Completed before the wait was dropped, or after.
             self.stress.enter(generation, |entry| entry.unsure += 1);
         } else {
-            self.stress.taken_back.fetch_add(1, Ordering::Relaxed);
+            self.stress.withdrawn.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

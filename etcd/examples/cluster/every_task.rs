@@ -1,5 +1,5 @@
 //! To compare with: a barrier in which every task crosses etcd by itself. It is made to be cheap, not to
-//! last: no leases, one request a task, one watch a process; an error ends it.
+//! last: no leases, one request per task, one watch per process; an error ends it.
 
 use std::time::{Duration, Instant};
 

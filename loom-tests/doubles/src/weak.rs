@@ -1,4 +1,4 @@
-//! A 64-bit atomic under loom whose weak compare-and-swap can fail for no reason.
+//! A 64-bit atomic under loom whose weak CAS can fail spuriously.
 //!
 //! loom's never does, so loops that retry would go unexplored. A model asks for one failure; it is
 //! counted for the thread of the system that the whole model runs on.
@@ -8,11 +8,11 @@ use core::{cell::Cell, ops::Deref};
 use ::loom::sync::atomic::Ordering;
 
 thread_local! {
-    /// How many weak compare-and-swaps are left until the one that fails.
+    /// How many weak CASs are left until the one that fails.
     static UNTIL_FAILURE: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
-/// Lets the weak compare-and-swap fail that comes after `others` more, and no other one.
+/// Lets the weak CAS fail that comes after `others` more, and no other one.
 pub fn fail_weak_cas_after(others: usize) {
     UNTIL_FAILURE.set(Some(others));
 }
@@ -22,7 +22,7 @@ pub fn weak_cas_has_failed() -> bool {
     UNTIL_FAILURE.take().is_none()
 }
 
-/// Whether this weak compare-and-swap is the one.
+/// Whether this weak CAS is the one.
 fn fails() -> bool {
     let left = UNTIL_FAILURE.get();
     UNTIL_FAILURE.set(left.and_then(|left| left.checked_sub(1)));

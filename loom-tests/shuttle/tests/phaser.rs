@@ -1,4 +1,4 @@
-//! Members that join, meet, give up, leave and come back over several phases, until the phaser is
+//! Participants that register, meet, stop waiting, leave and come back over several phases, until the phaser is
 //! closed, under random schedules and under PCT.
 //!
 //! A failure prints its schedule; `shuttle::replay` runs that again.
@@ -176,7 +176,7 @@ impl<'a> Life<'a> {
                         assert_eq!(leader.phase(), self.phase);
                         self.books.ended(self.phase, true);
                         thread::yield_now();
-                        // Who is there has not gone on.
+                        // A participant that is there has not gone on.
                         self.books.ended(self.phase, false);
                     } else {
                         self.books.ended(self.phase, false);

@@ -1,6 +1,6 @@
-//! Every retry after a compare-and-swap that failed spuriously.
+//! Every retry after a CAS that failed spuriously.
 //!
-//! Each model runs once for each weak compare-and-swap that it may execute, which then fails.
+//! Each model runs once for each weak CAS that it may execute, which then fails.
 
 use std::sync::{
     Arc,
