@@ -329,7 +329,7 @@ impl Connection {
                 changed = self.calls.changed() => {
                     changed?;
                     let call = *self.calls.borrow_and_update();
-                    self.pause(call.expect("calls are not taken back")).await?;
+                    self.pause(call.expect("calls are not withdrawn")).await?;
                 }
                 request = requests.next_line() => match request? {
                     Some(request) => {

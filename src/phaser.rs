@@ -32,12 +32,12 @@ use crate::{
 
 /// A barrier whose participants may join, leave and fail.
 ///
-/// Each phase ends when every present member has arrived or left. [`register`](Self::register) makes a
+/// Each phase ends when every participant has arrived or left. [`register`](Self::register) makes a
 /// [`Participant`], which owes each phase one arrival and leaves when it is dropped: by a task that
 /// returns, panics or is aborted. Use it in place of a [`Barrier`](crate::Barrier), which waits for a
-/// fixed number whoever they are, where those who wait depend on who is still there.
+/// fixed number of arrivals, where tasks come and go or may fail.
 ///
-/// A `Phaser` is a handle: its clones are the same phaser, and are not members.
+/// A `Phaser` is a handle: its clones are the same phaser, and are not participants.
 ///
 /// # Examples
 ///
@@ -48,10 +48,10 @@ use crate::{
 /// # async fn main() -> Result<(), Box<dyn core::error::Error>> {
 /// let phaser = Phaser::new();
 /// let mut tasks = Vec::new();
-/// for (i, mut member) in phaser.register_many(3)?.into_iter().enumerate() {
+/// for (i, mut participant) in phaser.register_many(3)?.into_iter().enumerate() {
 ///     tasks.push(tokio::spawn(async move {
 ///         for _ in 0..i {
-///             member.wait().await?;
+///             participant.wait().await?;
 ///         }
 ///         // Leaves, and the others go on without it.
 ///         Ok::<_, atomic_barrier::phaser::Closed>(())
@@ -83,9 +83,9 @@ use crate::{
 ///
 /// # Memory ordering
 ///
-/// All that a member did before it arrived or left *happens before* all that any member of the same
-/// phase does once its wait is ready, and before all that an observer of that phase does after. A wait
-/// that was taken back or brought [`Closed`] orders nothing.
+/// All that a participant did before it arrived or left *happens before* all that any participant of the
+/// same phase does once its wait is ready, and before all that an observer of that phase does after. A
+/// wait that was withdrawn or brought [`Closed`] orders nothing.
 #[derive(Clone)]
 pub struct Phaser {
     shared: Arc<Shared>,
@@ -112,7 +112,7 @@ impl Phaser {
     /// The most participants that a phaser has at a time: 65,535.
     pub const MAX_PARTICIPANTS: usize = MAX_PARTICIPANTS as usize;
 
-    /// Creates a phaser that nobody is a member of, in phase 0.
+    /// Creates a phaser without participants, in phase 0.
     ///
     /// # Examples
     ///
@@ -174,9 +174,9 @@ impl Phaser {
     /// ```
     /// # fn main() -> Result<(), Box<dyn core::error::Error>> {
     /// let phaser = atomic_barrier::Phaser::new();
-    /// let member = phaser.register()?;
+    /// let participant = phaser.register()?;
     /// assert_eq!(phaser.parties(), 1);
-    /// drop(member);
+    /// drop(participant);
     /// assert_eq!(phaser.parties(), 0);
     /// # Ok(())
     /// # }
@@ -193,15 +193,15 @@ impl Phaser {
         Ok(Participant::new(self.clone(), slot, phase))
     }
 
-    /// Makes `n` new members at once, all in the same phase.
+    /// Makes `n` new participants at once, all in the same phase.
     ///
     /// # Examples
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn core::error::Error>> {
     /// let phaser = atomic_barrier::Phaser::new();
-    /// let members = phaser.register_many(10)?;
-    /// assert_eq!((members.len(), phaser.parties()), (10, 10));
+    /// let participants = phaser.register_many(10)?;
+    /// assert_eq!((participants.len(), phaser.parties()), (10, 10));
     /// # Ok(())
     /// # }
     /// ```
@@ -227,7 +227,7 @@ impl Phaser {
         Ok(participants.take(n).collect())
     }
 
-    /// Awaits the end of `phase`, without being a member.
+    /// Awaits the end of `phase`, without being a participant.
     ///
     /// It is ready at once if that phase is over, and may be one that has not begun.
     ///
@@ -237,8 +237,8 @@ impl Phaser {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn core::error::Error>> {
     /// let phaser = atomic_barrier::Phaser::new();
-    /// let member = phaser.register()?;
-    /// let (end, ()) = tokio::join!(phaser.observe(0), async { member.leave() });
+    /// let participant = phaser.register()?;
+    /// let (end, ()) = tokio::join!(phaser.observe(0), async { participant.leave() });
     /// assert_eq!(end, Ok(()));
     /// # Ok(())
     /// # }
@@ -255,7 +255,7 @@ impl Phaser {
         Observation::new(self, phase)
     }
 
-    /// Closes the phaser for good: every present and future wait, arrival and registration gets an error.
+    /// Closes the phaser for good: every current and future wait, arrival and registration gets an error.
     ///
     /// A phase that is complete stays so: its participants' waits are ready without an error, at its
     /// leader's release if it has one. Participants may still leave. Closing once more wakes once more
@@ -269,9 +269,9 @@ impl Phaser {
     /// use atomic_barrier::Phaser;
     ///
     /// let phaser = Phaser::new();
-    /// let mut member = phaser.register()?;
+    /// let mut participant = phaser.register()?;
     /// phaser.close();
-    /// assert!(member.wait().await.is_err());
+    /// assert!(participant.wait().await.is_err());
     /// # Ok(())
     /// # }
     /// ```
@@ -330,7 +330,7 @@ impl Phaser {
     /// ```
     /// # fn main() -> Result<(), Box<dyn core::error::Error>> {
     /// let phaser = atomic_barrier::Phaser::new();
-    /// let members = phaser.register_many(3)?;
+    /// let participants = phaser.register_many(3)?;
     /// assert_eq!(phaser.parties(), 3);
     /// # Ok(())
     /// # }
@@ -349,8 +349,8 @@ impl Phaser {
     /// ```
     /// # fn main() -> Result<(), Box<dyn core::error::Error>> {
     /// let phaser = atomic_barrier::Phaser::new();
-    /// let mut members = phaser.register_many(3)?;
-    /// members[0].arrive()?;
+    /// let mut participants = phaser.register_many(3)?;
+    /// participants[0].arrive()?;
     /// assert_eq!(phaser.arrived(), 1);
     /// # Ok(())
     /// # }
@@ -438,9 +438,9 @@ impl<F: FnMut()> Drop for CallOnDrop<F> {
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn core::error::Error>> {
 /// let phaser = atomic_barrier::Phaser::new();
-/// let mut member = phaser.register()?;
+/// let mut participant = phaser.register()?;
 /// for phase in 0..3 {
-///     let result = member.wait().await?;
+///     let result = participant.wait().await?;
 ///     assert!(result.is_leader());
 ///     assert_eq!(result.phase(), phase);
 /// }
@@ -471,8 +471,8 @@ impl WaitResult {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn core::error::Error>> {
     /// # let phaser = atomic_barrier::Phaser::new();
-    /// # let mut member = phaser.register()?;
-    /// if member.wait().await?.is_leader() {
+    /// # let mut participant = phaser.register()?;
+    /// if participant.wait().await?.is_leader() {
     ///     // Do what one of them has to do.
     /// }
     /// # Ok(())
@@ -491,9 +491,9 @@ impl WaitResult {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn core::error::Error>> {
     /// # let phaser = atomic_barrier::Phaser::new();
-    /// # let mut member = phaser.register()?;
-    /// assert_eq!(member.wait().await?.phase(), 0);
-    /// assert_eq!(member.wait().await?.phase(), 1);
+    /// # let mut participant = phaser.register()?;
+    /// assert_eq!(participant.wait().await?.phase(), 0);
+    /// assert_eq!(participant.wait().await?.phase(), 1);
     /// # Ok(())
     /// # }
     /// ```

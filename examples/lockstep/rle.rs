@@ -162,7 +162,7 @@ impl Cursor {
         };
         let count = match count {
             [] => 1,
-            // One that is out of bounds is too large for any pattern, whatever it is exactly.
+            // A number that is out of bounds is too large for any pattern, whatever it is exactly.
             digits => digits.iter().fold(0u32, |number, digit| {
                 number
                     .saturating_mul(10)

@@ -45,7 +45,7 @@ impl Participant {
 
     /// Blocks this thread like [`wait_blocking`](Self::wait_blocking), for at most `timeout`.
     ///
-    /// A `timeout` too long for the clock to add to the present time never ends.
+    /// A `timeout` too long for the clock to add to the current time never ends.
     ///
     /// # Examples
     ///
@@ -66,7 +66,7 @@ impl Participant {
     /// # Errors
     ///
     /// [`WaitError::Closed`] if the phaser was closed before the phase was complete, and
-    /// [`WaitError::TimedOut`] if it was not complete in time: the arrival is then taken back, unless
+    /// [`WaitError::TimedOut`] if it was not complete in time: the arrival is then withdrawn, unless
     /// [`arrive`](Self::arrive) had made it. If the phase is complete but its leader still holds the release,
     /// the call goes on until that, however late.
     ///
@@ -213,7 +213,7 @@ impl<'a> BlockingWait for BlockingParticipant<'a> {
     type Output = Result<(&'a mut Participant, bool), Closed>;
 
     fn should_spin(&self) -> bool {
-        self.wait.is_held_up()
+        self.wait.should_spin()
     }
 
     fn poll(&mut self, waker: &Waker) -> Poll<Self::Output> {
@@ -221,7 +221,7 @@ impl<'a> BlockingWait for BlockingParticipant<'a> {
     }
 
     fn withdraw(&mut self) -> bool {
-        self.wait.give_up()
+        self.wait.withdraw()
     }
 }
 

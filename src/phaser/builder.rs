@@ -58,8 +58,8 @@ pub enum Exit {
 }
 
 impl Builder {
-    /// Closes the phaser when a participant ends so, for groups in which nobody may go on without one that
-    /// has gone. The last call of this counts.
+    /// Closes the phaser when a participant ends so, for groups in which nobody may go on without a
+    /// participant that has ended. The last call of this counts.
     ///
     /// # Examples
     ///
@@ -71,7 +71,7 @@ impl Builder {
     /// let phaser = Phaser::builder().close_on(Exit::Drop).build();
     /// let (mut mine, mut done, other) = (phaser.register()?, phaser.register()?, phaser.register()?);
     /// done.arrive()?;
-    /// // One that has done its part says so.
+    /// // This participant has done its part and says so.
     /// done.leave();
     /// let task = tokio::spawn(async move {
     ///     let _other = other;

@@ -13,9 +13,9 @@ use super::{Participant, Phaser};
 /// ```
 /// # fn main() -> Result<(), Box<dyn core::error::Error>> {
 /// let phaser = atomic_barrier::Phaser::new();
-/// let mut member = phaser.register()?;
+/// let mut participant = phaser.register()?;
 /// phaser.close();
-/// assert_eq!(member.arrive().unwrap_err().to_string(), "the phaser is closed");
+/// assert_eq!(participant.arrive().unwrap_err().to_string(), "the phaser is closed");
 /// # Ok(())
 /// # }
 /// ```
@@ -36,7 +36,7 @@ impl fmt::Display for Closed {
 
 impl Error for Closed {}
 
-/// Why [`Phaser::register`] made no member.
+/// Why [`Phaser::register`] made no participant.
 ///
 /// # Examples
 ///

@@ -1,4 +1,4 @@
-//! [`Observation`]: how one that is no member awaits the end of a phase.
+//! [`Observation`]: the future of an observer, which is not a participant, of the end of a phase.
 
 use core::{
     fmt,
@@ -19,9 +19,9 @@ use super::{Closed, Phaser};
 /// use atomic_barrier::{Phaser, phaser::Observation};
 ///
 /// let phaser = Phaser::new();
-/// let mut member = phaser.register()?;
+/// let mut participant = phaser.register()?;
 /// let end: Observation<'_> = phaser.observe(0);
-/// member.arrive()?;
+/// participant.arrive()?;
 /// assert_eq!(end.await, Ok(()));
 /// # Ok(())
 /// # }

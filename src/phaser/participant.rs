@@ -1,4 +1,4 @@
-//! [`Participant`]: what a member does in its phases, and the futures of its waits.
+//! [`Participant`]: what it does in its phases, and the futures of its waits.
 
 use core::{
     fmt,
@@ -16,10 +16,10 @@ use super::{
 };
 use crate::{sync::Ordering, wake::wake_all};
 
-/// A member of a [`Phaser`], from [`Phaser::register`] until it is dropped.
+/// A participant of a [`Phaser`], from [`Phaser::register`] until it is dropped.
 ///
-/// Each phase needs one arrival of each member. Dropping the participant is to [`leave`](Self::leave):
-/// whatever the present phase still needed from it is no longer needed. So a task that owns its
+/// Each phase needs one arrival of each participant. Dropping it is to [`leave`](Self::leave):
+/// whatever the current phase still needed from it is no longer needed. So a task that owns its
 /// participant cannot hang the others by ending, whether it returns, is aborted or panics, and
 /// wherever it was.
 ///
@@ -86,8 +86,8 @@ impl Participant {
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn core::error::Error>> {
-    /// let member = atomic_barrier::Phaser::new().register()?;
-    /// let another = member.phaser().register()?;
+    /// let participant = atomic_barrier::Phaser::new().register()?;
+    /// let another = participant.phaser().register()?;
     /// assert_eq!(another.phaser().parties(), 2);
     /// # Ok(())
     /// # }
@@ -120,7 +120,7 @@ impl Participant {
         self.phase + u64::from(self.state == WaitState::Holds)
     }
 
-    /// Arrives, unless [`arrive`](Self::arrive) has done that, and waits until all members have
+    /// Arrives, unless [`arrive`](Self::arrive) has done that, and waits until all participants have
     /// arrived or left.
     ///
     /// Nothing happens before the future is first polled. The last to arrive is ready at once, with a
@@ -148,7 +148,7 @@ impl Participant {
     /// # Cancel safety
     ///
     /// This method is cancel safe. A wait that made the arrival and is dropped before the phase is
-    /// complete takes it back; the member still owes it. If the phase was complete by then, the next
+    /// complete withdraws it; the participant still owes it. If the phase was complete by then, the next
     /// `wait` brings the result of that phase, so none is ever missed and none is seen twice. A wait that is
     /// leaked by [`mem::forget`](core::mem::forget) goes on until its participant's next call; if nobody
     /// else waits, a phase that a departure completes is not over before that. A time-out can be tried again:
@@ -179,12 +179,12 @@ impl Participant {
     ///
     /// Polling the future again after it was ready panics. A panic out of `Waker::clone` leaves through
     /// the poll that cloned, before it arrives. A panic out of `Waker::wake_by_ref` leaves through the
-    /// call that made it, the leader's or that of a member that helps it, once that has nobody left to wake.
+    /// call that made it, once that has nobody left to wake.
     pub fn wait(&mut self) -> Wait<'_> {
         Wait(Waiting::new(self))
     }
 
-    /// Waits like [`wait`](Self::wait), but if this member leads the phase, the others stay blocked
+    /// Waits like [`wait`](Self::wait), but if this participant leads the phase, the others stay blocked
     /// until the [`Leader`] is released or dropped.
     ///
     /// The others get `None`. A participant that registers meanwhile belongs to the next phase. A phase whose
@@ -197,8 +197,8 @@ impl Participant {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn core::error::Error>> {
     /// # let phaser = atomic_barrier::Phaser::new();
-    /// # let mut member = phaser.register()?;
-    /// if let Some(leader) = member.wait_leader().await? {
+    /// # let mut participant = phaser.register()?;
+    /// if let Some(leader) = participant.wait_leader().await? {
     ///     // Act for all, while all are here.
     ///     leader.release();
     /// }
@@ -209,7 +209,7 @@ impl Participant {
     /// # Errors, cancel safety and panics
     ///
     /// As for [`wait`](Self::wait). Once the phase is complete nobody can withdraw from it, and a leader
-    /// that is leaked by [`mem::forget`](core::mem::forget) releases with its member's next call.
+    /// that is leaked by [`mem::forget`](core::mem::forget) releases with its participant's next call.
     pub fn wait_leader(&mut self) -> WaitLeader<'_> {
         WaitLeader(Waiting::new(self))
     }
@@ -664,7 +664,7 @@ impl<'a> Waiting<'a> {
 
     /// Whether it has arrived and nothing but the release is missing.
     #[cfg(feature = "std")]
-    pub(super) fn is_held_up(&self) -> bool {
+    pub(super) fn should_spin(&self) -> bool {
         let Some(participant) = &self.participant else {
             return false;
         };
@@ -677,9 +677,9 @@ impl<'a> Waiting<'a> {
             }
     }
 
-    /// Stops to wait, unless the phase is complete, and withdraws the arrival if it made it.
+    /// Stops waiting, unless the phase is complete, and withdraws the arrival if it made it.
     #[cfg(feature = "std")]
-    pub(super) fn give_up(&mut self) -> bool {
+    pub(super) fn withdraw(&mut self) -> bool {
         let made_arrival = self.made_arrival;
         let participant = self.participant.as_mut();
         participant.is_some_and(|participant| participant.stop(made_arrival, false))
@@ -715,13 +715,13 @@ impl Drop for Waiting<'_> {
 /// # async fn main() -> Result<(), Box<dyn core::error::Error>> {
 /// use atomic_barrier::{Phaser, phaser::Wait};
 ///
-/// let mut member = Phaser::new().register()?;
-/// let wait: Wait<'_> = member.wait();
+/// let mut participant = Phaser::new().register()?;
+/// let wait: Wait<'_> = participant.wait();
 /// assert!(wait.await?.is_leader());
 /// # Ok(())
 /// # }
 /// ```
-#[must_use = "a wait arrives when it is first polled, and is taken back when it is dropped"]
+#[must_use = "a wait arrives when it is first polled, and withdraws when it is dropped"]
 pub struct Wait<'a>(Waiting<'a>);
 
 impl Future for Wait<'_> {
@@ -744,13 +744,13 @@ impl Future for Wait<'_> {
 /// # async fn main() -> Result<(), Box<dyn core::error::Error>> {
 /// use atomic_barrier::{Phaser, phaser::WaitLeader};
 ///
-/// let mut member = Phaser::new().register()?;
-/// let wait: WaitLeader<'_> = member.wait_leader();
+/// let mut participant = Phaser::new().register()?;
+/// let wait: WaitLeader<'_> = participant.wait_leader();
 /// assert!(wait.await?.is_some());
 /// # Ok(())
 /// # }
 /// ```
-#[must_use = "a wait arrives when it is first polled, and is taken back when it is dropped"]
+#[must_use = "a wait arrives when it is first polled, and withdraws when it is dropped"]
 pub struct WaitLeader<'a>(Waiting<'a>);
 
 impl<'a> Future for WaitLeader<'a> {
@@ -762,7 +762,7 @@ impl<'a> Future for WaitLeader<'a> {
     }
 }
 
-/// The right to act while all other members of a phase are blocked, from
+/// The right to act while all other participants of a phase are blocked, from
 /// [`Participant::wait_leader`]. Dropping it releases them.
 ///
 /// # Examples
@@ -789,15 +789,15 @@ pub struct Leader<'a> {
 }
 
 impl Leader<'_> {
-    /// The number, from 0, of the phase that this member leads.
+    /// The number, from 0, of the phase that this participant leads.
     ///
     /// # Examples
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn core::error::Error>> {
-    /// # let mut member = atomic_barrier::Phaser::new().register()?;
-    /// if let Some(leader) = member.wait_leader().await? {
+    /// # let mut participant = atomic_barrier::Phaser::new().register()?;
+    /// if let Some(leader) = participant.wait_leader().await? {
     ///     assert_eq!(leader.phase(), 0);
     /// }
     /// # Ok(())
@@ -815,11 +815,11 @@ impl Leader<'_> {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn core::error::Error>> {
-    /// # let mut member = atomic_barrier::Phaser::new().register()?;
-    /// if let Some(leader) = member.wait_leader().await? {
+    /// # let mut participant = atomic_barrier::Phaser::new().register()?;
+    /// if let Some(leader) = participant.wait_leader().await? {
     ///     leader.release();
     /// }
-    /// assert_eq!(member.phaser().phase(), 1);
+    /// assert_eq!(participant.phaser().phase(), 1);
     /// # Ok(())
     /// # }
     /// ```

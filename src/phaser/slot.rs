@@ -36,7 +36,7 @@
 //!
 //! # Invariants
 //!
-//! 1. Free and retired are left by compare-and-swap. The other states are left by the participant alone, or
+//! 1. Free and retired are left by a CAS. The other states are left by the participant alone, or
 //!    by the thread that reclaims the slot.
 //! 2. A waker is changed only by the thread that moved its slot to idle and then found no readers, or found
 //!    the cell empty.
@@ -51,7 +51,7 @@
 //!   slot idle or retired.
 //! - `Readers::exit` (release) with `are_none` (acquire): all reading is over; and the other way round:
 //!   the last reader finds the slots that were left to it.
-//! - the stores of free and retired (release) with the compare-and-swaps that leave them (acquire).
+//! - the stores of free and retired (release) with the CASs that leave them (acquire).
 
 use core::{convert::Infallible, task::Waker};
 
@@ -294,7 +294,7 @@ impl Slots {
         }
     }
 
-    /// Gives the slot `index` back, for a participant that leaves. Returns the waker that was there, if
+    /// Frees the slot `index`, for a participant that leaves. Returns the waker that was there, if
     /// nobody is reading it.
     pub(super) fn vacate(&self, index: usize) -> Option<Waker> {
         let slot = self.slot(index);

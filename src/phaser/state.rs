@@ -2,7 +2,7 @@
 //!
 //! # Glossary
 //!
-//! - *phase*: one meeting of the participants, and its number, counted from 0.
+//! - *phase*: one arrival of each participant, and its number, counted from 0.
 //! - *participant*: owes each phase one arrival, from its registration until it leaves.
 //! - *waits*: a wait of the participant was polled, was pending, and has neither been dropped nor
 //!   ended. A leaked wait waits until its participant's next call.
@@ -13,10 +13,10 @@
 //! # The word
 //!
 //! ```text
-//!  63        51   50     49 48  47        32 31        16 15         0
-//! ┌────────────┬────────┬───────┬────────────┬────────────┬────────────┐
-//! │ phase p    │ closed │ stage │ waiting w  │ members n  │ arrivals a │
-//! └────────────┴────────┴───────┴────────────┴────────────┴────────────┘
+//!  63        51   50     49 48  47        32 31            16 15         0
+//! ┌────────────┬────────┬───────┬────────────┬────────────────┬────────────┐
+//! │ phase p    │ closed │ stage │ waiting w  │ participants n │ arrivals a │
+//! └────────────┴────────┴───────┴────────────┴────────────────┴────────────┘
 //! ```
 //!
 //! `n` counts the participants, `a` those that have arrived, and `w` those of them that wait.
@@ -31,7 +31,7 @@
 //!
 //! # Transitions
 //!
-//! Each is one compare-and-swap. These are all the writes that the word ever sees; no more can
+//! Each is one compare-and-swap (CAS). These are all the writes that the word ever sees; no more can
 //! register or arrive once the closed bit is set, and an open phase then stays open. *End* is
 //! (p + 1, n, 0, 0) open.
 //!
@@ -48,8 +48,8 @@
 //! | D1 | its phase open | a - 1, w - 1 | a wait that made the arrival [stops](State::stop) | |
 //! | D2 | its phase open | w - 1 | a wait that did not make it [stops](State::stop) | |
 //! | D3 | complete | w - 1, but *end* if that is 0 | any wait [stops](State::stop); its arrival stays | at the *end*, it wakes observers |
-//! | E1 | any | n - 1 | one [leaves](State::leave) that has not arrived, others missing; or one whose phase is held or over | |
-//! | E2 | its phase open | n - 1, a - 1, and w - 1 if it waits | one that has arrived [leaves](State::leave) | |
+//! | E1 | any | n - 1 | a participant [leaves](State::leave) that has not arrived, others missing; or whose phase is held or over | |
+//! | E2 | its phase open | n - 1, a - 1, and w - 1 if it waits | a participant that has arrived [leaves](State::leave) | |
 //! | E3 | complete | the same, but *end* if then w = 0 | the same | at the *end*, it wakes observers |
 //! | E4 | open, not closed, a = n - 1, w > 0 | n - 1, *complete* | the last that is missing [leaves](State::leave) | it wakes those that wait |
 //! | E5 | the same, but w = 0 | n - 1, *end* | the same | it wakes observers |
@@ -69,8 +69,8 @@
 //! 4. In an open phase a slot that is registered and published belongs to a participant that waits.
 //!    So w = 0 means that no participant needs a wake.
 //! 5. A participant that has not arrived in q keeps the word from going past q, and one that has
-//!    arrived from going past q + 1. So two bits of the phase would tell it where q is. Whoever has left
-//!    does not change the word again.
+//!    arrived from going past q + 1. So two bits of the phase would tell it where q is. A participant that
+//!    has left does not change the word again.
 //! 6. No transition depends on how the word came about. So it does no harm that the word can come
 //!    round (ABA), after 2^13 phases or after E4 and R.
 //!

@@ -165,7 +165,7 @@ fn a_generation_is_not_over_before_its_leader_releases_it() {
         panic!("the last to arrive does not lead");
     };
     let mut of_next = barrier.observe(1);
-    // One that comes while the release is held is woken by it too.
+    // An observer that comes while the release is held is woken by it too.
     let late = CountingWaker::new();
     let mut of_this_late = barrier.observe(0);
     assert_eq!(look(&mut of_this, &wakers[0]), Poll::Pending);

@@ -1,4 +1,4 @@
-//! Observers: they await the end of a phase and are no participants.
+//! Observers: they await the end of a phase and are not participants.
 
 use core::{
     future::Future,

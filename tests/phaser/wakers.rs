@@ -541,7 +541,7 @@ fn one_that_changes_its_waker_in_each_wake_is_not_woken_without_end() {
     let (phaser, [leader, member, missing]) = members();
     let wait = Arc::new(Mutex::new(Box::leak(Box::new(leader)).wait_leader()));
     let held = Arc::new(Mutex::new(None));
-    // In the first seat: it is woken first, leads at once, and holds the release.
+    // In the first slot: it is woken first, leads at once, and holds the release.
     let lead = waker_that({
         let (wait, held) = (wait.clone(), held.clone());
         move || {

@@ -242,7 +242,7 @@ fn where_none_is_cancelled_all_barriers_do() {
 fn where_all_are_cancelled_nobody_is_left_to_hang() {
     for barrier in BARRIERS {
         for seed in 0..8 {
-            // One that is alone is through its wait before it can be cancelled there.
+            // A partition that is alone is through its wait before it can be cancelled there.
             for partitions in [1, MANY] {
                 let found = results(&mut fan_in(barrier, partitions, 1.0, seed));
                 assert_is_right(&found, TEXT);

@@ -1,4 +1,4 @@
-//! Complete phases of a `Phaser`: all have arrived or left, the last by leaving, and some that waits has
+//! Complete phases of a `Phaser`: all have arrived or left, the last by leaving, and one of those that wait has
 //! to lead, whichever participants drop their waits, leave or register.
 //!
 //! An observer waits for the end in most models, and must have been woken once nobody is left to act.
@@ -185,7 +185,7 @@ fn a_departure_of_one_that_waits_against_a_poll_of_the_other() {
     });
 }
 
-/// Of a leaked wait nothing but the seat is left, so its participant stops to wait when it leaves.
+/// Of a leaked wait nothing but the slot is left, so its participant stops waiting when it leaves.
 #[test]
 fn a_departure_against_that_of_a_participant_whose_wait_was_leaked() {
     explore_bounded(3, 63, &["in 1"], || {
@@ -272,13 +272,13 @@ impl<F: FnOnce() + Send + 'static> Wake for Once<F> {
 /// A participant that waits in phase 1, another on which that phase waits, and a fresh waker.
 type Race = fn(Waiting, Participant, &Arc<Counter>) -> (Participant, &'static str);
 
-/// The race happens in a wake, so there is a reader, and a participant with a fresh waker takes a seat before
+/// The race happens in a wake, so there is a reader, and a participant with a fresh waker takes a slot before
 /// its own. A search for a leader may have passed it when it was free.
 fn race_in_a_wake(floor: usize, outcomes: &[&str], race: Race) {
     explore_bounded(3, floor, outcomes, move || {
         let (phaser, [first, second, mut third, fourth]) = members();
         third.arrive().unwrap();
-        // Its seat is free from now on.
+        // Its slot is free from now on.
         first.leave();
         let (old, fresh) = (Counter::new(), Counter::new());
         let place = Arc::new(Mutex::new(None::<(Waiting, Waker)>));
@@ -339,7 +339,7 @@ fn a_departure_against_a_participant_that_goes_to_another_slot_and_stops_to_wait
             let member = wait.stop();
             leaver.join().unwrap();
             let is_over = poll(&mut phaser.observe(1), &Counter::new()).is_ready();
-            assert_eq!(is_over, phaser.phase() == 2, "nobody is answerable");
+            assert_eq!(is_over, phaser.phase() == 2, "nobody is responsible");
             let outcome = match (led, is_over) {
                 (true, _) => "led",
                 (false, true) => "over",
@@ -432,7 +432,7 @@ enum Acted {
     Left,
 }
 
-/// A new participant `joins` while one that waits in a complete phase `acts`.
+/// A new participant `joins` while another that waits in a complete phase `acts`.
 fn reopened_against(
     preemptions: Option<usize>,
     floor: usize,

@@ -333,7 +333,7 @@ fn a_registration_against_the_last_arrival() {
 
 #[test]
 fn a_registration_against_another() {
-    explore(120, &["two seats"], || {
+    explore(120, &["two slots"], || {
         let (phaser, [a]) = members();
         let newcomer = thread::spawn({
             let phaser = phaser.clone();
@@ -345,11 +345,11 @@ fn a_registration_against_another() {
         assert_eq!(phaser.parties(), 3);
         drop(assert_meets([a, b, c]));
         assert_no_slot_is_lost(&phaser, &[]);
-        "two seats".into()
+        "two slots".into()
     });
 }
 
-/// One that waits, and the leader of its phase.
+/// A participant that waits, and the leader of its phase.
 fn one_waits() -> (Phaser, Waiting, Participant, Arc<Counter>) {
     let (phaser, [a, b]) = members();
     let counter = Counter::new();

@@ -31,7 +31,7 @@ impl Wake for Runs {
     }
 }
 
-/// One that waits, while another leads. Returns what the first did with `next` once it was released, if
+/// A participant that waits, while another leads. Returns what the first did with `next` once it was released, if
 /// it was when polled.
 fn come_back<T: Send + 'static>(
     old: &Arc<Counter>,
@@ -94,7 +94,7 @@ fn a_release_against_a_released_participant_that_waits_in_the_next_phase_with_an
     });
 }
 
-/// Two threads read at once: the leader and the one that closes.
+/// Two threads read at once: the leader and the thread that closes.
 #[test]
 fn a_release_and_a_close_against_a_poll_with_a_fresh_waker() {
     let outcomes = ["closed", "released", "woken", "woken to find it closed"];

@@ -16,7 +16,7 @@ use super::Counter;
 
 type Result = core::result::Result<WaitResult, Closed>;
 
-/// A phaser with so many participants. The first four have the seats of the first segment.
+/// A phaser with so many participants. The first four have the slots of the first segment.
 pub(crate) fn members<const N: usize>() -> (Phaser, [Participant; N]) {
     let phaser = Phaser::new();
     let members = phaser.register_many(N).unwrap();
@@ -147,7 +147,7 @@ pub(crate) fn assert_meets<const N: usize>(members: [Participant; N]) -> [Partic
     })
 }
 
-/// Asserts that nothing is left of the participants, which are all gone: none is counted, and no seat
+/// Asserts that nothing is left of the participants, which are all gone: none is counted, and no slot
 /// keeps one of the wakers.
 #[track_caller]
 pub(crate) fn assert_empty(phaser: &Phaser, counters: &[&Arc<Counter>]) {
@@ -157,9 +157,9 @@ pub(crate) fn assert_empty(phaser: &Phaser, counters: &[&Arc<Counter>]) {
     }
 }
 
-/// The same, and that the four seats of the first segment are free.
+/// The same, and that the four slots of the first segment are free.
 ///
-/// The seats are known by the order in which they are woken: four participants have them all, or
+/// The slots are known by the order in which they are woken: four participants have them all, or
 /// one of them has grown the segments.
 #[track_caller]
 pub(crate) fn assert_no_slot_is_lost(phaser: &Phaser, counters: &[&Arc<Counter>]) {
@@ -169,7 +169,7 @@ pub(crate) fn assert_no_slot_is_lost(phaser: &Phaser, counters: &[&Arc<Counter>]
     }
     let mut members = phaser.register_many(4).unwrap();
     drop(members.remove(0));
-    // Looks from the fourth seat on, and so comes to the first if no fifth exists.
+    // Looks from the fourth slot on, and so comes to the first if no fifth exists.
     let newcomer = phaser.register().unwrap();
     let order = Arc::new(Mutex::new(Vec::new()));
     let mut waits =

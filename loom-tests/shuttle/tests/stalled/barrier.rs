@@ -14,7 +14,7 @@ struct Meeting<'a> {
     scene: &'a Scene,
     barrier: Arc<Barrier>,
     parties: Vec<Started<BarrierWaitResult>>,
-    /// The generation 0 is led by one that is none of them.
+    /// Generation 0 is led by a party that is none of them.
     is_led: bool,
 }
 
@@ -370,7 +370,7 @@ fn queue() {
         });
         scene.settle();
         meeting.is_led = true;
-        // One that is early.
+        // An early arrival.
         meeting.waiters(1);
         let victim = meeting.victim(|barrier| {
             let mut wait = pin!(barrier.wait());

@@ -1,4 +1,4 @@
-//! Whom a thread keeps that is stalled anywhere, for ever: the table in `docs/verification.md`.
+//! Which threads a thread that is stalled for ever, anywhere, keeps: the table in `docs/verification.md`.
 #![allow(
     clippy::std_instead_of_core,
     clippy::std_instead_of_alloc,

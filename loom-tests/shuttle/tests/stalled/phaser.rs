@@ -86,7 +86,7 @@ impl<'a> Company<'a> {
         }
     }
 
-    /// Starts one that observes phase 0.
+    /// Starts an observer of phase 0.
     fn observer(&mut self) {
         self.wait("observers of its phase", |phaser| {
             block_on(phaser.observe(0)).ok().map(|()| (0, false))
