@@ -48,7 +48,7 @@ pub struct EtcdBarrier {
     turns: Semaphore,
     /// Of the last generation of the local barrier.
     outcome: Mutex<Result<WaitResult, Error>>,
-    /// Generations that this process has crossed.
+    /// Generations that have ended for this process.
     crossed: AtomicU64,
     member: Member,
 }

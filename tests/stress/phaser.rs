@@ -50,7 +50,7 @@ struct Stress {
     books: Mutex<Vec<Entry>>,
     /// Of all, as the watchdog wants to see it.
     progress: AtomicU64,
-    gave_up: AtomicU64,
+    withdrawn: AtomicU64,
     guests: AtomicU64,
     panics: AtomicU64,
 }
@@ -61,7 +61,7 @@ impl Stress {
             phaser: Phaser::new(),
             books: Mutex::default(),
             progress: AtomicU64::new(0),
-            gave_up: AtomicU64::new(0),
+            withdrawn: AtomicU64::new(0),
             guests: AtomicU64::new(0),
             panics: AtomicU64::new(0),
         }
@@ -82,11 +82,11 @@ impl Stress {
     fn check(&self, name: &str, with_guests: bool) {
         let books = mem::take(&mut *self.books.lock().unwrap());
         let led = books.iter().filter(|entry| entry.leaders == 1).count();
-        let [gave_up, guests, panics] = [&self.gave_up, &self.guests, &self.panics]
+        let [withdrawn, guests, panics] = [&self.withdrawn, &self.guests, &self.panics]
             .map(|counter| counter.load(Ordering::Relaxed));
         println!(
             "{name}: {} phases, of which {led} have a leader that says so; \
-            {gave_up} waits given up, {guests} guests, {panics} panics",
+            {withdrawn} waits withdrawn, {guests} guests, {panics} panics",
             books.len(),
         );
         for (phase, entry) in books.iter().enumerate() {
@@ -103,7 +103,7 @@ impl Stress {
     /// What was not put to the test was not shown.
     fn has_seen_all(&self, with_guests: bool) -> bool {
         let seen = |counter: &AtomicU64| counter.load(Ordering::Relaxed) > 0;
-        seen(&self.gave_up) && (!with_guests || seen(&self.panics))
+        seen(&self.withdrawn) && (!with_guests || seen(&self.panics))
     }
 }
 
@@ -176,7 +176,7 @@ async fn meet(
                 assert_eq!(result.phase(), phase);
                 return Ok(result.is_leader());
             }
-            None => stress.gave_up.fetch_add(1, Ordering::Relaxed),
+            None => stress.withdrawn.fetch_add(1, Ordering::Relaxed),
         };
     }
 }

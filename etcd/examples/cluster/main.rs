@@ -1,4 +1,4 @@
-//! One process of a cluster, a whole cluster on this machine, and what a crossing costs.
+//! One process of a cluster, a whole cluster on this machine, and what a generation costs.
 
 mod cost;
 mod double_barrier;
@@ -18,8 +18,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use self::{process::Work, settings::Settings};
 
-/// Tasks of many processes meet in one barrier: atomic-barrier's in each process, and one crossing
-/// between the processes, on etcd, for each generation.
+/// Tasks of many processes wait for each other: at atomic-barrier's barrier in each process, and by one
+/// request of each process to etcd, for each generation.
 #[derive(Parser)]
 struct Options {
     #[command(subcommand)]

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::settings::Settings;
 
-/// What a process does between two crossings, and how often.
+/// What a process does between two generations, and how often.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Work {
     /// Tasks in each process
