@@ -101,7 +101,7 @@ mod told {
         fn tell(&self, generation_moved: bool, numbers: impl Fn() -> Numbers) {
             let _in_resource = self.span(&numbers).enter();
             // Threads may come here in another order than they changed the word. So each looks
-            // again when it has spoken, and whoever speaks last has said what is.
+            // again when it has reported, and the last report is true.
             loop {
                 let told = numbers();
                 if generation_moved {

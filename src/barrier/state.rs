@@ -55,8 +55,8 @@
 //! - `arrive` (release) with `complete` and `hold` (acquire): the leader sees all that each party
 //!   did before it arrived, its registration in the slab first of all.
 //! - `publish` (release) with `complete` and `release` (acquire): the leader finds the slot.
-//! - `complete` and `release` (release) with `generation` (acquire): whoever learns that a
-//!   generation was released sees all that its parties did before they arrived, and all that the
+//! - `complete` and `release` (release) with `generation` (acquire): a thread that learns that
+//!   a generation was released sees all that its parties did before they arrived, and all that the
 //!   leader did before the release.
 
 use core::{convert::Infallible, fmt};
@@ -72,7 +72,7 @@ pub(super) struct State {
     /// How many of the low bits count arrivals, and those ahead in the next generation: 1 to 63.
     shift: u32,
     word: AtomicU64,
-    /// A hint of the slab's, here because whoever looks at it has just looked at the word.
+    /// A hint of the slab's, here because a thread that looks at it has just looked at the word.
     pub(super) draining: Draining,
 }
 

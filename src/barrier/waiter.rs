@@ -208,7 +208,7 @@ impl Waiter {
         }
     }
 
-    /// Registers, then arrives: whoever completes the generation finds the waker.
+    /// Registers, then arrives: the party that completes the generation finds the waker.
     ///
     /// Fails with the current word if the next arrival no longer waits in `generation`.
     #[inline]

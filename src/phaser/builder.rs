@@ -129,7 +129,7 @@ impl Builder {
     /// # What it may do
     ///
     /// Everything on the phaser that does not wait: register, leave, arrive, poll, close. The release is
-    /// held meanwhile, as by a [`Leader`](super::Leader): whoever registers or arrives belongs to the next
+    /// held meanwhile, as by a [`Leader`](super::Leader): a registration or arrival belongs to the next
     /// phase, and a close ends that one.
     ///
     /// # Cancel safety

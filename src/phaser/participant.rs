@@ -477,7 +477,7 @@ impl Participant {
         polled
     }
 
-    /// Stops to wait, which may end a complete phase if it `may_end` that. Withdraws its arrival if the
+    /// Stops waiting, which may end a complete phase if it `may_end` that. Withdraws its arrival if the
     /// wait `made_arrival` and the phase is not complete. Returns false if it is too late for either.
     fn stop(&mut self, made_arrival: bool, may_end: bool) -> bool {
         if self.state != WaitState::Waits {

@@ -93,12 +93,12 @@
 //! Every write is a read-modify-write, so a release by any one of them can be acquired after any number
 //! of others. Failures acquire, as [`State::load`] does. The pairs:
 //!
-//! - A and W (release) with L, G, D3, E3, E4 and E5 (acquire): whoever completes or ends a phase sees
-//!   all that its participants did before they arrived, registrations of wakers first of all. The
+//! - A and W (release) with L, G, D3, E3, E4 and E5 (acquire): a thread that completes or ends a phase
+//!   sees all that its participants did before they arrived, registrations of wakers first of all. The
 //!   same holds for E1 and E2 (release), and what those that left did before.
-//! - C and U (release) with L, G, H and E4 (acquire) and with the load after X: whoever wakes finds the
-//!   slot. O (release) with these and with D3, E3 and E5 (acquire).
-//! - L, G, H and E1 to E5 (release) with `load` (acquire): whoever learns that a phase is over sees all
+//! - C and U (release) with L, G, H and E4 (acquire) and with the load after X: the thread that wakes finds
+//!   the slot. O (release) with these and with D3, E3 and E5 (acquire).
+//! - L, G, H and E1 to E5 (release) with `load` (acquire): a thread that learns that a phase is over sees all
 //!   that its participants did before they arrived or left, and all that its leader did before the
 //!   release.
 

@@ -35,7 +35,7 @@
 //! the move that follows consumes it. All `unsafe` code of the slab is behind that type.
 //!
 //! A waker that is registered before the arrival, and one that replaces another, is a plain write to
-//! the first cell. Whoever takes the waker reads it there. A registration that comes after the
+//! the first cell. The thread that takes the waker reads it there. A registration that comes after the
 //! arrival goes through the second cell, an `AtomicWaker`.
 //!
 //! No foreign code runs while there is an `Access`: a waker is cloned before, and the replaced one
@@ -68,8 +68,8 @@
 //! - The move from busy to taken releases, and the waiter whose way back fails acquires: it learns
 //!   from its slot that g was released, and sees what it would have seen from the word.
 //! - By then the slot may have gone through other hands, which saw the release when they claimed it.
-//!   They release too: a waiter that fails to make its slot busy acquires from whoever wrote its
-//!   state.
+//!   They release too: a waiter that fails to make its slot busy acquires from the thread that wrote
+//!   its state.
 //!
 //! # What a stalled thread keeps
 //!
@@ -168,7 +168,7 @@ impl Slot {
         waker: Waker,
         is_released: impl FnOnce() -> bool,
     ) -> Result<Option<Waker>, Released> {
-        // Acquire: pairs with the release of whoever wrote the present state. On success that is
+        // Acquire: pairs with the release of the thread that wrote the state. On success that is
         // `register`, `register_late` or `leave_busy`. On failure it is `take_waker` or what followed.
         let (from, to) = (registered(generation), busy(generation));
         let Some(mut access) = self.enter(from, to, Ordering::Acquire, Ordering::Acquire) else {
@@ -197,7 +197,7 @@ impl Slot {
     ///
     /// Returns the waker that was there, if the slot still was registered for `generation`.
     pub(crate) fn deregister(&self, generation: u64) -> Option<Waker> {
-        // Acquire: pairs with the release of whoever registered, which may be a stale waiter by now.
+        // Acquire: pairs with the release of `register` and the like, perhaps by a stale waiter.
         // On failure Relaxed: it tells nothing.
         self.enter(
             registered(generation),

@@ -126,7 +126,7 @@ impl<'a> Meeting<'a> {
                 (Step::Wakes | Step::Holds, Some(own)) if result.generation() == own => {
                     "waiters of its generation"
                 }
-                (Step::Wakes | Step::Holds, _) => "newcomers",
+                (Step::Wakes | Step::Holds, _) => "parties of the next generation",
                 _ => "strangers",
             }
         });
