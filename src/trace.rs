@@ -2,18 +2,18 @@
 //! knows of `tracing`: without the feature, and over loom and shuttle, all that is here is empty.
 //!
 //! The names, targets and fields are those that tokio gives to its own types and that the console
-//! reads. A barrier is a *resource*; a wait is an *async op* of it, whose polls are told one by one.
+//! reads. A barrier is a *resource*; a wait is an *async op* of it, whose polls are reported one by one.
 
 #[cfg(not(all(
     feature = "tracing",
     not(any(atomic_barrier_loom, atomic_barrier_shuttle))
 )))]
-pub(crate) use self::silent::{AsyncOp, Resource};
+pub(crate) use self::disabled::{AsyncOp, Resource};
 #[cfg(all(
     feature = "tracing",
     not(any(atomic_barrier_loom, atomic_barrier_shuttle))
 ))]
-pub(crate) use self::told::{AsyncOp, Resource};
+pub(crate) use self::enabled::{AsyncOp, Resource};
 
 /// What is shown of a barrier, all of it from one look at its word.
 #[derive(Debug, PartialEq)]
@@ -27,7 +27,7 @@ pub(crate) struct Numbers {
     feature = "tracing",
     not(any(atomic_barrier_loom, atomic_barrier_shuttle))
 ))]
-mod told {
+mod enabled {
     use alloc::boxed::Box;
     use core::{
         panic::{Location, RefUnwindSafe, UnwindSafe},
@@ -39,16 +39,16 @@ mod told {
 
     use super::Numbers;
 
-    /// Whether anybody listens. Where nobody does, all that a wait pays is this look at a static, a
+    /// Whether a subscriber listens. If none does, all that a wait pays is this load of a static, a
     /// few times.
     #[inline]
-    fn is_told() -> bool {
-        LevelFilter::current() == LevelFilter::TRACE && is_told_to_somebody()
+    fn is_enabled() -> bool {
+        LevelFilter::current() == LevelFilter::TRACE && has_listener()
     }
 
     #[cold]
     #[inline(never)]
-    fn is_told_to_somebody() -> bool {
+    fn has_listener() -> bool {
         event_enabled!(target: "runtime::resource::state_update", Level::TRACE)
     }
 
@@ -56,12 +56,12 @@ mod told {
     pub(crate) struct Resource {
         concrete_type: &'static str,
         created: &'static Location<'static>,
-        /// Opened on first use, since there is nobody to open it for when a `static` is made.
+        /// Opened on first use, since no subscriber is there yet when a `static` is made.
         span: OnceLock<Span>,
     }
 
     impl Resource {
-        /// Nothing is told yet. The caller's caller is what the console shows as the location.
+        /// Nothing is emitted yet. The caller's caller is what the console shows as the location.
         #[track_caller]
         pub(crate) const fn new(concrete_type: &'static str) -> Self {
             Self {
@@ -71,44 +71,44 @@ mod told {
             }
         }
 
-        /// Tells of an arrival, from within the [step](AsyncOp::step) that made it.
+        /// Reports an arrival, from within the [step](AsyncOp::step) that made it.
         #[inline]
         pub(crate) fn arrived(&self, numbers: impl Fn() -> Numbers) {
-            if is_told() {
-                self.tell(false, numbers);
-                tell_arrival();
+            if is_enabled() {
+                self.emit(false, numbers);
+                emit_arrival();
             }
         }
 
-        /// Tells of an arrival that was withdrawn.
+        /// Reports an arrival that was withdrawn.
         #[inline]
         pub(crate) fn withdrew(&self, numbers: impl Fn() -> Numbers) {
-            if is_told() {
-                self.tell(false, numbers);
+            if is_enabled() {
+                self.emit(false, numbers);
             }
         }
 
-        /// Tells that a generation has ended.
+        /// Reports that a generation has ended.
         #[inline]
         pub(crate) fn released(&self, numbers: impl Fn() -> Numbers) {
-            if is_told() {
-                self.tell(true, numbers);
+            if is_enabled() {
+                self.emit(true, numbers);
             }
         }
 
         #[cold]
         #[inline(never)]
-        fn tell(&self, generation_moved: bool, numbers: impl Fn() -> Numbers) {
+        fn emit(&self, generation_moved: bool, numbers: impl Fn() -> Numbers) {
             let _in_resource = self.span(&numbers).enter();
             // Threads may come here in another order than they changed the word. So each looks
             // again when it has reported, and the last report is true.
             loop {
-                let told = numbers();
+                let reported = numbers();
                 if generation_moved {
-                    tell_generation(&told);
+                    emit_generation(&reported);
                 }
-                tell_arrived(&told);
-                if numbers() == told {
+                emit_arrived(&reported);
+                if numbers() == reported {
                     return;
                 }
             }
@@ -127,21 +127,21 @@ mod told {
                     loc.col = self.created.column(),
                 );
                 span.in_scope(|| {
-                    let told = numbers();
+                    let reported = numbers();
                     trace!(
                         target: "runtime::resource::state_update",
-                        parties = told.parties,
+                        parties = reported.parties,
                         parties.op = "override",
                     );
-                    tell_generation(&told);
-                    tell_arrived(&told);
+                    emit_generation(&reported);
+                    emit_arrived(&reported);
                 });
                 span
             })
         }
     }
 
-    fn tell_generation(numbers: &Numbers) {
+    fn emit_generation(numbers: &Numbers) {
         trace!(
             target: "runtime::resource::state_update",
             generation = numbers.generation,
@@ -149,7 +149,7 @@ mod told {
         );
     }
 
-    fn tell_arrived(numbers: &Numbers) {
+    fn emit_arrived(numbers: &Numbers) {
         trace!(
             target: "runtime::resource::state_update",
             arrived = numbers.arrived,
@@ -159,11 +159,11 @@ mod told {
 
     #[cold]
     #[inline(never)]
-    fn tell_arrival() {
+    fn emit_arrival() {
         trace!(target: "runtime::resource::async_op::state_update", arrived = true);
     }
 
-    /// The spans of one wait, from its first poll that somebody listens to. Boxed, so that a future
+    /// The spans of one wait, from its first poll that a subscriber listens to. Boxed, so that a future
     /// grows by a pointer.
     #[derive(Debug)]
     pub(crate) struct AsyncOp(Option<Box<Spans>>);
@@ -183,8 +183,8 @@ mod told {
             Self(None)
         }
 
-        /// Takes a step of the wait that was made by the method `source`. What the resource tells
-        /// meanwhile is told as this wait's.
+        /// Takes a step of the wait that was made by the method `source`. What the resource reports
+        /// meanwhile is reported as this wait's.
         #[inline]
         pub(crate) fn step<T>(
             &mut self,
@@ -193,13 +193,13 @@ mod told {
             numbers: impl Fn() -> Numbers,
             step: impl FnOnce() -> T,
         ) -> T {
-            if !is_told() {
+            if !is_enabled() {
                 return step();
             }
             self.step_in_spans(source, resource.span(numbers), step)
         }
 
-        /// [`step`](Self::step), for one that is a poll, and what that brings is told.
+        /// [`step`](Self::step), for a poll, whose result is reported too.
         #[inline]
         pub(crate) fn poll<T>(
             &mut self,
@@ -208,7 +208,7 @@ mod told {
             numbers: impl Fn() -> Numbers,
             poll: impl FnOnce() -> Poll<T>,
         ) -> Poll<T> {
-            if !is_told() {
+            if !is_enabled() {
                 return poll();
             }
             self.step_in_spans(source, resource.span(numbers), || {
@@ -276,7 +276,7 @@ mod told {
     feature = "tracing",
     not(any(atomic_barrier_loom, atomic_barrier_shuttle))
 )))]
-mod silent {
+mod disabled {
     use core::task::Poll;
 
     use super::Numbers;

@@ -127,7 +127,7 @@ const PHASE: u64 = 0b1000 << (3 * COUNT_BITS);
 const PHASE_MASK: u64 = u64::MAX / PHASE;
 
 /// How many phases go by from one note in `recent` to the next. Notes may be late.
-const NOTED: u64 = 1 << 9;
+const PHASES_PER_NOTE: u64 = 1 << 9;
 
 /// The word of one phaser.
 #[derive(Debug)]
@@ -326,7 +326,7 @@ impl State {
     pub(super) fn note_release(&self, phase: u64) {
         let began = phase + 1;
         // Relaxed: a thread that does not see the last note makes one too many.
-        if began.saturating_sub(self.recent.load(Ordering::Relaxed)) >= NOTED {
+        if began.saturating_sub(self.recent.load(Ordering::Relaxed)) >= PHASES_PER_NOTE {
             // Release: pairs with `load_with_phase`. A maximum, because a thread that was stalled before
             // this must not put it back.
             self.recent.fetch_max(began, Ordering::Release);

@@ -13,7 +13,7 @@ use crate::support::{
 use loom::thread;
 use model_doubles::loom::weak::{fail_weak_cas_after, weak_cas_has_failed};
 
-/// Explores `model` with its first weak compare-and-swap failing, its second, and so on, as long
+/// Explores `model` with its first weak CAS failing, its second, and so on, as long
 /// as there is one in any execution. There must be `swaps` of them.
 #[track_caller]
 fn explore_failures(
@@ -32,7 +32,7 @@ fn explore_failures(
         });
         if failures.load(Relaxed) == 0 {
             if counts_matter() {
-                assert_eq!(others, swaps, "weak compare-and-swaps in one execution");
+                assert_eq!(others, swaps, "weak CASs in one execution");
             }
             return;
         }
