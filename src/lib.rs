@@ -250,8 +250,8 @@
 //!
 //! # How fast it is
 //!
-//! On two cores of an AMD EPYC (family 26, Zen 5), a generation of 2 to 4096 tasks takes tokio's barrier 3.0
-//! times as long where all tasks share a thread, and 2.8 times on two workers (geometric means).
+//! On two cores of an AMD EPYC (family 26, model 2), a generation of 2 to 4096 tasks takes tokio's barrier 3.0
+//! times as long where all tasks share a thread, and 2.9 times on two workers (geometric means).
 //! [`docs::performance`] has the figures, the barriers of other crates, and the command for your machine.
 //!
 //! # Features

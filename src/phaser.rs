@@ -278,8 +278,8 @@ impl Phaser {
     ///
     /// # Panics
     ///
-    /// A panic out of `Waker::wake` or `wake_by_ref` of one that waits leaves through this call, once it
-    /// has nobody left to wake.
+    /// A panic out of `Waker::wake` or `wake_by_ref` of a participant or observer that waits leaves through
+    /// this call, once it has nobody left to wake.
     pub fn close(&self) {
         let phase = self.shared.state.close();
         let _observers = CallOnDrop(|| self.shared.observers.wake_all_in(phase..u64::MAX));

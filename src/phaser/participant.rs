@@ -263,11 +263,11 @@ impl Participant {
         Ok(self.phase)
     }
 
-    /// Leaves the phaser, as dropping does, and closes none that is made to [close](super::Builder::close_on)
-    /// when a participant is dropped.
+    /// Leaves the phaser, as dropping does, but never closes it, whatever
+    /// [`Builder::close_on`](super::Builder::close_on) says.
     ///
     /// If only this participant was missing in the current phase, that is complete. A phaser without
-    /// participants rests, and can be used again.
+    /// participants completes no phase, and can be used again.
     ///
     /// # Examples
     ///
@@ -425,7 +425,7 @@ impl Participant {
         }
     }
 
-    /// The same, for one that has arrived. Without a waker it does not begin to wait.
+    /// The same, for a participant that has arrived. Without a waker it does not begin to wait.
     #[inline]
     fn poll_arrived(&mut self, waker: Option<&Waker>, lead: Lead) -> Poll<Result<bool, Closed>> {
         let word = self.phaser.shared.state.load();

@@ -63,7 +63,7 @@ use crate::{
     wake::wake_all,
 };
 
-/// Nobody's. The lowest bit of this and the next two is zero.
+/// Without a participant. The lowest bit of this and the next two is zero.
 const FREE: u64 = 0b000;
 /// A participant's that does not wait, or that changes its waker.
 const IDLE: u64 = 0b010;

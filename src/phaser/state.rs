@@ -71,8 +71,8 @@
 //! 5. A participant that has not arrived in q keeps the word from going past q, and one that has
 //!    arrived from going past q + 1. So two bits of the phase would tell it where q is. A participant that
 //!    has left does not change the word again.
-//! 6. No transition depends on how the word came about. So it does no harm that the word can come
-//!    round (ABA), after 2^13 phases or after E4 and R.
+//! 6. No transition depends on how the word came about. So it does no harm that the word can wrap
+//!    around (ABA), after 2^13 phases or after E4 and R.
 //!
 //! # What a stalled thread keeps
 //!
@@ -312,12 +312,12 @@ impl State {
             if again == recent {
                 return (word, recent + word.phases_since(recent));
             }
-            // This thread was stalled, perhaps for so long that the word came round.
+            // This thread was stalled, perhaps for so long that the word wrapped around.
             recent = again;
         }
     }
 
-    /// Notes now and then how far the phases have come, for threads that are no participants.
+    /// Notes now and then how far the phases have come, for threads that are not participants.
     ///
     /// They go wrong only if more than 2^13 - 2^9 threads are stalled at once between the end of a phase
     /// and this. A leader is a participant of the next phase and so can be stalled once; only threads
