@@ -1,0 +1,63 @@
+//! A real thread that is stalled on its way to sleep, and the leader that has to wake it.
+//!
+//! The models replace the parking of threads. Here it is the standard library's, on the system's futex.
+
+use std::io::{self, Write};
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[path = "stalled_sleeper/round.rs"]
+mod round;
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[test]
+fn a_leader_goes_on_wherever_a_sleeper_is_stalled() {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use round::{Outcome, Round};
+
+    /// How many stops are spread over the victim's path, and how many there are right before it sleeps.
+    const SPREAD: usize = 100;
+    const LAST: usize = 20;
+
+    if round::is_child() {
+        round::child();
+    }
+
+    let Some(mut round) = Round::start() else {
+        return skipped("this machine does not permit ptrace");
+    };
+    let length = round.step(usize::MAX);
+    assert_eq!(round.outcome(), Outcome::Led, "the victim sleeps");
+
+    let spread = (0..SPREAD).map(|i| i * length / SPREAD);
+    let stops: BTreeSet<_> = spread.chain(length.saturating_sub(LAST)..length).collect();
+    let mut outcomes = BTreeMap::<_, Vec<_>>::new();
+    for stop in stops {
+        let mut round = Round::start().expect("ptrace was permitted before");
+        // Paths differ by a few instructions, so it may be asleep before.
+        let stop = round.step(stop);
+        outcomes.entry(round.outcome()).or_default().push(stop);
+    }
+
+    let count = |outcome| outcomes.get(&outcome).map_or(0, Vec::len);
+    let (led, not_arrived) = (count(Outcome::Led), count(Outcome::NotArrived));
+    println!("{length} instructions; stalled before it arrived {not_arrived}, after {led} times");
+    if let Some(stops) = outcomes.get(&Outcome::Kept) {
+        panic!(
+            "the leader sleeps when the waiter is stalled after {stops:?} of {length} instructions"
+        );
+    }
+    assert!(led >= SPREAD / 2, "{led} stops");
+}
+
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+#[test]
+fn a_leader_goes_on_wherever_a_sleeper_is_stalled() {
+    skipped("it knows how threads sleep on x86-64 Linux");
+}
+
+/// Says so past the capture of tests' output.
+fn skipped(reason: &str) {
+    let line = format!("\nSKIPPED, a sleeper that is stalled: {reason}\n");
+    io::stderr().write_all(line.as_bytes()).unwrap();
+}
