@@ -213,6 +213,38 @@ fn a_leader_sees_what_another_did_before_it_left() {
     });
 }
 
+/// One leaves a complete phase, and another comes to lead that. The first does not register a waker, and
+/// the other holds the release, so no look at the slots orders the two.
+#[test]
+fn a_leader_that_holds_the_release_sees_what_another_did_before_it_left_the_complete_phase() {
+    explore(16, &["not yet", "seen"], || {
+        let (_phaser, [mut a, mut b, c, d]) = members();
+        let (done, left) = (data(), data());
+        a.arrive().unwrap();
+        b.arrive().unwrap();
+        let _waits = Waiting::arrived(d, &Counter::new());
+        c.leave();
+        let looker = thread::spawn({
+            let (done, left) = (done.clone(), left.clone());
+            move || {
+                let has_left = left.load(Relaxed) == 1;
+                if has_left {
+                    let polled = poll(&mut a.wait_leader(), &Counter::new());
+                    assert!(matches!(&polled, Poll::Ready(Ok(Some(_)))));
+                    assert_eq!(done.load(Relaxed), 1);
+                }
+                (a, has_left)
+            }
+        });
+
+        done.store(1, Relaxed);
+        b.leave();
+        left.store(1, Relaxed);
+        let (_a, has_left) = looker.join().unwrap();
+        if has_left { "seen" } else { "not yet" }.into()
+    });
+}
+
 #[test]
 fn one_that_arrived_sees_what_the_last_did_before_it_left() {
     explore(11, &["seen", "waits"], || {
