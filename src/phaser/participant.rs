@@ -12,7 +12,7 @@ use core::{
 use super::state::Stage;
 use super::{
     CallOnDrop, Closed, Phaser, WaitResult,
-    state::{Departure, Lead, Snapshot, Stopped},
+    state::{Departure, Lead, Stopped},
 };
 use crate::{sync::Ordering, wake::wake_all};
 
@@ -335,10 +335,13 @@ impl Participant {
     ) -> Result<bool, Closed> {
         let shared = &self.phaser.shared;
         let (slot, phase) = (&mut self.slot, self.phase);
-        let (mut is_registered, mut replaced) = (false, None);
+        let (mut is_registered, mut replaced, mut participants) = (false, None, 0);
         let arrived = shared.state.arrive(
             waits,
-            || shared.lead(lead),
+            |word| {
+                participants = word.participants();
+                shared.lead(lead)
+            },
             || {
                 if let (Some(waker), false) = (waker, is_registered) {
                     replaced = shared.slots.register(slot, phase, waker);
@@ -346,16 +349,16 @@ impl Participant {
                 }
             },
         );
-        if is_registered && arrived != Ok(None) {
+        if is_registered && arrived != Ok(false) {
             shared.slots.slot(self.slot).deregister();
         }
         match arrived {
-            Ok(None) if waits => self.state = WaitState::Waits,
-            Ok(None) => self.state = WaitState::Arrived,
-            Ok(Some(participants)) => self.completed(lead, replaced, participants),
+            Ok(false) if waits => self.state = WaitState::Waits,
+            Ok(false) => self.state = WaitState::Arrived,
+            Ok(true) => self.completed(lead, replaced, participants),
             Err(_) => {}
         }
-        arrived.map(|leads| leads.is_some())
+        arrived
     }
 
     /// Leads the phase, which this participant has completed and so many take part in.
@@ -429,25 +432,13 @@ impl Participant {
     #[inline]
     fn poll_arrived(&mut self, waker: Option<&Waker>, lead: Lead) -> Poll<Result<bool, Closed>> {
         let word = self.phaser.shared.state.load();
-        if word.is_over(self.phase) {
-            return Poll::Ready(self.over(word));
+        if word.is_over_and_not_closed(self.phase) {
+            return Poll::Ready(Ok(false));
         }
-        match self.poll_unreleased(waker, lead) {
-            Poll::Ready(Ok(false)) => Poll::Ready(self.over(self.phaser.shared.state.load())),
-            polled => polled,
-        }
+        self.poll_unreleased(waker, lead)
     }
 
-    /// What its phase, which is over, has brought.
-    #[inline]
-    fn over(&self, word: Snapshot) -> Result<bool, Closed> {
-        if self.phaser.shared.has_failed(self.phase, word) {
-            Err(Closed(()))
-        } else {
-            Ok(false)
-        }
-    }
-
+    /// The same, unless the phase is over in a phaser that is not closed.
     #[cold]
     fn poll_unreleased(&mut self, waker: Option<&Waker>, lead: Lead) -> Poll<Result<bool, Closed>> {
         let shared = &self.phaser.shared;
@@ -472,6 +463,9 @@ impl Participant {
                 self.lead(lead, replaced);
             }
             Poll::Ready(Err(_)) => shared.slots.slot(self.slot).deregister(),
+            Poll::Ready(Ok(false)) if shared.has_failed(phase, shared.state.load()) => {
+                return Poll::Ready(Err(Closed(())));
+            }
             Poll::Pending | Poll::Ready(Ok(false)) => {}
         }
         polled

@@ -241,10 +241,11 @@ impl Snapshot {
         }
     }
 
-    /// Whether `phase` is over, for one of its participants.
-    pub(super) fn is_over(self, phase: u64) -> bool {
-        // Invariant 5.
-        self.phases_since(phase) == 1
+    /// Whether `phase` is over and the phaser not closed, for a participant of `phase`.
+    #[inline]
+    pub(super) fn is_over_and_not_closed(self, phase: u64) -> bool {
+        // Invariant 5. The closed bit is the lowest of those that are left, next to the phase.
+        self.0 / CLOSED == ((phase + 1) & PHASE_MASK) * (PHASE / CLOSED)
     }
 
     /// Whether one more arrival completes the phase: it is open, and all others have arrived.
@@ -355,27 +356,28 @@ impl State {
         Ok(self.counting())
     }
 
-    /// A, W or L, for a participant that has not arrived. Returns how many take part if it leads.
+    /// A, W or L, for a participant that has not arrived. Returns whether it leads.
     ///
-    /// Before a transition that is not the last arrival it calls `register`, perhaps more than once.
+    /// Before the last arrival of a phase it calls `lead`, and before any other `register`, each perhaps
+    /// more than once.
     #[inline]
     pub(super) fn arrive(
         &self,
         waits: bool,
-        lead: impl Fn() -> Lead,
+        mut lead: impl FnMut(Snapshot) -> Lead,
         mut register: impl FnMut(),
-    ) -> Result<Option<u64>, Closed> {
+    ) -> Result<bool, Closed> {
         self.try_update(|word| {
             if word.is_closed() {
                 Err(Closed(()))
             } else if word.lacks_one() {
-                let (to, ordering) = word.led(lead());
-                Ok((to, ordering, Some(word.participants())))
+                let (to, ordering) = word.led(lead(word));
+                Ok((to, ordering, true))
             } else {
                 register();
                 let units = ARRIVAL + if waits { WAIT } else { 0 };
                 // Release: pairs with L, G, D3 and E3 to E5.
-                Ok((word.plus(units), Ordering::Release, None))
+                Ok((word.plus(units), Ordering::Release, false))
             }
         })
     }
