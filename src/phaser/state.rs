@@ -526,6 +526,8 @@ impl State {
         mut transition: impl FnMut(Snapshot) -> Result<(Snapshot, Ordering, T), E>,
     ) -> Result<T, E> {
         let Snapshot(current) = self.load();
+        // Acquire: as `load`. No caller needs it: a poll that finds its phase over loads the word again, and
+        // the transitions that need to acquire do so when they succeed.
         try_update(&self.word, current, Ordering::Acquire, |current| {
             let (Snapshot(to), success, outcome) = transition(Snapshot(current))?;
             Ok((to, success, outcome))
