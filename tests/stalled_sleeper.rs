@@ -15,9 +15,11 @@ fn a_leader_goes_on_wherever_a_sleeper_is_stalled() {
 
     use round::{Outcome, Round};
 
-    /// How many stops are spread over the victim's path, and how many there are right before it sleeps.
+    /// How many stops are spread over the victim's path.
     const SPREAD: usize = 100;
-    const LAST: usize = 20;
+    /// How many instructions before it sleeps have more of them, and how far these are apart.
+    const LAST: usize = 160;
+    const APART: usize = 8;
 
     if round::is_child() {
         round::child();
@@ -30,7 +32,8 @@ fn a_leader_goes_on_wherever_a_sleeper_is_stalled() {
     assert_eq!(round.outcome(), Outcome::Led, "the victim sleeps");
 
     let spread = (0..SPREAD).map(|i| i * length / SPREAD);
-    let stops: BTreeSet<_> = spread.chain(length.saturating_sub(LAST)..length).collect();
+    let last = (length.saturating_sub(LAST)..length).step_by(APART);
+    let stops: BTreeSet<_> = spread.chain(last).collect();
     let mut outcomes = BTreeMap::<_, Vec<_>>::new();
     for stop in stops {
         let mut round = Round::start().expect("ptrace was permitted before");
