@@ -588,7 +588,7 @@ fn a_new_participant_that_arrives_against_a_dropped_wait_in_a_complete_phase() {
 
 #[test]
 fn a_new_participant_that_arrives_against_a_departure_from_a_complete_phase() {
-    reopened_against(Some(2), 860, &["over, does not"], arrives, leaves);
+    reopened_against(Some(3), 5_000, &["over, does not"], arrives, leaves);
 }
 
 #[test]
@@ -626,7 +626,7 @@ fn a_new_participant_that_leaves_against_a_dropped_wait_in_a_complete_phase() {
 
 #[test]
 fn a_new_participant_that_leaves_against_a_departure_from_a_complete_phase() {
-    reopened_against(Some(3), 290, &["over, does not"], goes, leaves);
+    reopened_against(Some(7), 10_000, &["over, does not"], goes, leaves);
 }
 
 // Threads.
