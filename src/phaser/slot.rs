@@ -17,7 +17,7 @@
 //! | idle, registered(p) | retired | its participant, which leaves or goes to another slot | [`Slots::vacate`], [`Slots::register_anew`] |
 //! | retired | idle | the same thread or the last reader, to empty it | [`Slots::reclaim`] |
 //! | idle | retired | the same, if a reader has come in between | [`Slots::reclaim`] |
-//! | idle | free | the same | [`Slots::empty`] |
+//! | idle | free | the same | [`Slots::free`] |
 //!
 //! Registered(p) means that the participant waits for the end of p with the waker in the cell.
 //!
@@ -47,9 +47,9 @@
 //!
 //! - `register` (release) with `waker_of` (acquire): a reader that finds a slot registered sees its
 //!   waker.
-//! - `Readers::are_none` (release) with `Readers::enter` (acquire): a reader that comes later finds the
+//! - `Readers::is_quiescent` (release) with `Readers::enter` (acquire): a reader that comes later finds the
 //!   slot idle or retired.
-//! - `Readers::exit` (release) with `are_none` (acquire): all reading is over; and the other way round:
+//! - `Readers::exit` (release) with `is_quiescent` (acquire): all reading is over; and the other way round:
 //!   the last reader finds the slots that were left to it.
 //! - the stores of free and retired (release) with the CASs that leave them (acquire).
 
@@ -171,25 +171,25 @@ const RETIRED_MEANWHILE: u64 = 1;
 
 impl Readers {
     fn enter(&self) {
-        // Acquire: synchronizes with `are_none`, so that a slot that was retired before is seen to be.
+        // Acquire: synchronizes with `is_quiescent`, so that a slot that was retired before is seen to be.
         self.0.fetch_add(READER, Ordering::Acquire);
     }
 
     /// Returns whether there may be slots to empty, and no reader is left.
     fn exit(&self) -> bool {
-        // Release: pairs with `are_none`.
+        // Release: pairs with `is_quiescent`.
         let before = self.0.fetch_sub(READER, Ordering::Release);
         before == READER | RETIRED_MEANWHILE
             && self
                 .0
-                // Acquire: synchronizes with `are_none`, so that the sweep finds what is retired.
+                // Acquire: synchronizes with `is_quiescent`, so that the sweep finds what is retired.
                 .compare_exchange(RETIRED_MEANWHILE, 0, Ordering::Acquire, Ordering::Relaxed)
                 .is_ok()
     }
 
     /// Whether no thread is reading a slot that the caller has retired. If one is, the last reader will see
     /// to the slot.
-    fn are_none(&self) -> bool {
+    fn is_quiescent(&self) -> bool {
         // Relaxed: the compare-and-swap decides.
         let readers = self.0.load(Ordering::Relaxed);
         let none: Result<bool, Infallible> =
@@ -276,9 +276,9 @@ impl Slots {
         // Before anything is changed: it may panic.
         let waker = waker.clone();
         let old = self.slot(*index);
-        // Relaxed: `are_none` releases it.
+        // Relaxed: `is_quiescent` releases it.
         old.owner.store(IDLE, Ordering::Relaxed);
-        let may_change = old.is_unused() || self.readers.are_none();
+        let may_change = old.is_unused() || self.readers.is_quiescent();
         if !may_change {
             *index = self.take(*index);
         }
@@ -299,7 +299,7 @@ impl Slots {
     pub(super) fn vacate(&self, index: usize) -> Option<Waker> {
         let slot = self.slot(index);
         if slot.is_unused() {
-            return self.empty(slot);
+            return self.free(slot);
         }
         self.retire(slot)
     }
@@ -308,15 +308,15 @@ impl Slots {
     fn retire(&self, slot: &Slot) -> Option<Waker> {
         // Release: pairs with `leave`.
         slot.owner.store(RETIRED, Ordering::Release);
-        self.reclaim(slot).then(|| self.empty(slot))?
+        self.reclaim(slot).then(|| self.free(slot))?
     }
 
     /// Retired to idle, if nobody is reading and no other thread was first.
     fn reclaim(&self, slot: &Slot) -> bool {
         // The first look sees to it that the last reader finds the slot retired. The second is the one
         // that counts: no reader that comes after it finds the slot registered.
-        while self.readers.are_none() && slot.leave(RETIRED) {
-            if self.readers.are_none() {
+        while self.readers.is_quiescent() && slot.leave(RETIRED) {
+            if self.readers.is_quiescent() {
                 return true;
             }
             // Release: pairs with `leave`.
@@ -326,7 +326,7 @@ impl Slots {
     }
 
     /// Idle to free, for a thread that may change the waker.
-    fn empty(&self, slot: &Slot) -> Option<Waker> {
+    fn free(&self, slot: &Slot) -> Option<Waker> {
         // SAFETY: it is unused, or was reclaimed when there was no reader.
         let waker = unsafe { slot.replace(None) };
         // Release: pairs with `leave`.
@@ -356,6 +356,6 @@ impl Slots {
         let retired = slots.filter(|slot| slot.owner.load(Ordering::Relaxed) == RETIRED);
         let reclaimed = retired.filter(|slot| self.reclaim(slot));
         // To drop a waker may panic, as to wake it may.
-        wake_all(reclaimed.filter_map(|slot| self.empty(slot)), drop);
+        wake_all(reclaimed.filter_map(|slot| self.free(slot)), drop);
     }
 }

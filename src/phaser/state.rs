@@ -249,7 +249,7 @@ impl Snapshot {
     }
 
     /// Whether one more arrival completes the phase: it is open, and all others have arrived.
-    fn lacks_one(self) -> bool {
+    fn next_completes(self) -> bool {
         self.0 & STAGE == 0 && self.count(ARRIVAL) + 1 == self.count(PARTICIPANT)
     }
 
@@ -370,7 +370,7 @@ impl State {
         self.try_update(|word| {
             if word.is_closed() {
                 Err(Closed(()))
-            } else if word.lacks_one() {
+            } else if word.next_completes() {
                 let (to, ordering) = word.led(lead(word));
                 Ok((to, ordering, true))
             } else {

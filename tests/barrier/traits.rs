@@ -59,7 +59,7 @@ const _: () = {
     assert!(size_of::<Participant>() <= 40);
     auto::<phaser::WaitResult>();
     value::<phaser::WaitResult>();
-    // These borrow their member for themselves, and so are not unwind safe.
+    // These borrow their participant for themselves, and so are not unwind safe.
     const fn borrows<T: Debug + Send + Sync + Unpin + RefUnwindSafe>() {}
     borrows::<phaser::Wait<'static>>();
     future::<phaser::Wait<'static>, Result<phaser::WaitResult, Closed>>();

@@ -11,22 +11,25 @@ use atomic_barrier::{Phaser, phaser::Participant};
 
 use support::by_hand::{CountingWaker, Outcome::*, poll};
 use support::counting_allocator::{ALLOCATIONS, allocations_in, live_bytes_after};
-use support::members::{members, numbers};
+use support::phasers::{numbers, participants};
 
 /// One phase, led by the last, with every wait dropped and made again before the next arrives.
-fn phase(members: &mut [Participant], wakers: [&Waker; 2]) {
-    let (last, others) = members.split_last_mut().unwrap();
-    for member in &mut *others {
+fn phase(participants: &mut [Participant], wakers: [&Waker; 2]) {
+    let (last, others) = participants.split_last_mut().unwrap();
+    for participant in &mut *others {
         for waker in wakers {
-            assert_eq!(poll(&mut member.wait(), waker), Pending);
+            assert_eq!(poll(&mut participant.wait(), waker), Pending);
         }
-        let mut wait = member.wait();
+        let mut wait = participant.wait();
         assert_eq!(poll(&mut wait, wakers[0]), Pending);
         mem::forget(wait);
     }
     assert!(matches!(poll(&mut last.wait(), wakers[0]), Led(_)));
-    for member in others {
-        assert!(matches!(poll(&mut member.wait(), wakers[1]), Released(_)));
+    for participant in others {
+        assert!(matches!(
+            poll(&mut participant.wait(), wakers[1]),
+            Released(_)
+        ));
     }
 }
 
@@ -34,12 +37,12 @@ fn phase(members: &mut [Participant], wakers: [&Waker; 2]) {
 fn a_warm_phase_allocates_nothing_whatever_the_wakers() {
     for n in [1, 2, 64, 1000] {
         let phaser = Phaser::new();
-        let mut members = phaser.register_many(n).unwrap();
+        let mut participants = phaser.register_many(n).unwrap();
         let wakers = [(); 4].map(|()| CountingWaker::new());
-        phase(&mut members, [&wakers[0], &wakers[1]]);
+        phase(&mut participants, [&wakers[0], &wakers[1]]);
         for i in 0..8 {
             let pair = [&*wakers[i % 4], &*wakers[(i + 1) % 4]];
-            let allocations = allocations_in(|| phase(&mut members, pair));
+            let allocations = allocations_in(|| phase(&mut participants, pair));
             assert_eq!(allocations, 0, "for {n}");
         }
         assert_eq!(numbers(&phaser), (9, n, 0));
@@ -52,18 +55,18 @@ fn a_warm_phase_on_a_runtime_allocates_nothing() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();
-    let members = phaser.register_many(8).unwrap();
-    let tasks = members.into_iter().map(|mut member| {
+    let participants = phaser.register_many(8).unwrap();
+    let tasks = participants.into_iter().map(|mut participant| {
         runtime.spawn(async move {
             let mut before = 0;
             for phase in 0..1000 {
-                assert_eq!(member.wait().await.unwrap().phase(), phase);
+                assert_eq!(participant.wait().await.unwrap().phase(), phase);
                 if phase == 10 {
                     before = ALLOCATIONS.get();
                 }
             }
             assert_eq!(ALLOCATIONS.get(), before);
-            member
+            participant
         })
     });
     let tasks: Vec<_> = tasks.collect();
@@ -74,7 +77,7 @@ fn a_warm_phase_on_a_runtime_allocates_nothing() {
 
 #[test]
 fn participants_that_come_and_go_allocate_nothing_once_warm() {
-    let (phaser, [mut stays]) = members();
+    let (phaser, [mut stays]) = participants();
     let mut guests = Vec::with_capacity(20);
     let waker = CountingWaker::new();
     let mut visit = |number| {
@@ -99,7 +102,7 @@ fn participants_that_come_and_go_allocate_nothing_once_warm() {
 
 #[test]
 fn observers_that_come_and_go_allocate_nothing_once_warm() {
-    let (phaser, [mut member]) = members();
+    let (phaser, [mut participant]) = participants();
     let waker = CountingWaker::new();
     let mut observe = |phase| {
         let mut observations = [(); 5].map(|()| phaser.observe(phase));
@@ -109,7 +112,7 @@ fn observers_that_come_and_go_allocate_nothing_once_warm() {
         }
         let [_, forgotten, ..] = observations;
         mem::forget(forgotten);
-        member.arrive().unwrap();
+        participant.arrive().unwrap();
     };
     observe(0);
     let allocations = allocations_in(|| (1..100).for_each(&mut observe));
@@ -121,7 +124,7 @@ fn observers_that_come_and_go_allocate_nothing_once_warm() {
 fn nothing_is_left_of_a_phaser_whatever_became_of_its_waits() {
     let wakers = [(); 4].map(|()| CountingWaker::new());
     let live_bytes = live_bytes_after(|| {
-        let (phaser, [mut a, mut b, mut c, mut d]) = members();
+        let (phaser, [mut a, mut b, mut c, mut d]) = participants();
         for phase in 0..100 {
             let mut wait = a.wait();
             assert_eq!(poll(&mut wait, &wakers[phase % 4]), Pending);
@@ -136,8 +139,8 @@ fn nothing_is_left_of_a_phaser_whatever_became_of_its_waits() {
             assert_eq!(poll(&mut d.wait(), &wakers[3]), Led(phase as u64));
             assert_eq!(poll(&mut wait, &wakers[2]), Released(phase as u64));
             drop(wait);
-            for member in [&mut a, &mut b] {
-                let outcome = poll(&mut member.wait(), &wakers[0]);
+            for participant in [&mut a, &mut b] {
+                let outcome = poll(&mut participant.wait(), &wakers[0]);
                 assert_eq!(outcome, Released(phase as u64));
             }
         }

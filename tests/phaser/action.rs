@@ -15,7 +15,7 @@ use atomic_barrier::{
 
 use support::{
     by_hand::{CountingWaker, Outcome::*, poll},
-    members::{closed, numbers},
+    phasers::{closed, numbers},
     wake_hook::panic_of,
 };
 

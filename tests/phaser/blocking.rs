@@ -17,16 +17,17 @@ use atomic_barrier::{
 
 use support::{
     by_hand::{CountingWaker, Outcome, Outcome::*, poll},
-    members::{closed, members, numbers},
+    phasers::{closed, numbers, participants},
     wake_hook::{panic_of, waker_that},
 };
 
-fn block(member: &mut Participant) -> Outcome {
-    member.wait_blocking().into()
+fn block(participant: &mut Participant) -> Outcome {
+    participant.wait_blocking().into()
 }
 
-fn lead(member: &mut Participant) -> Leader<'_> {
-    let wait = Pin::new(&mut member.wait_leader()).poll(&mut Context::from_waker(Waker::noop()));
+fn lead(participant: &mut Participant) -> Leader<'_> {
+    let wait =
+        Pin::new(&mut participant.wait_leader()).poll(&mut Context::from_waker(Waker::noop()));
     match wait {
         Poll::Ready(Ok(Some(leader))) => leader,
         other => panic!("{other:?} instead of a leader"),
@@ -41,11 +42,11 @@ fn until_arrived(phaser: &Phaser, arrived: usize) {
 }
 
 /// Each phase has so many of these results, of which one is its leader's.
-fn assert_phases(members: usize, mut results: Vec<WaitResult>) {
+fn assert_phases(participants: usize, mut results: Vec<WaitResult>) {
     results.sort_by_key(|result| (result.phase(), result.is_leader()));
     for (i, result) in results.iter().enumerate() {
-        assert_eq!(result.phase(), (i / members) as u64);
-        assert_eq!(result.is_leader(), i % members == members - 1);
+        assert_eq!(result.phase(), (i / participants) as u64);
+        assert_eq!(result.is_leader(), i % participants == participants - 1);
     }
 }
 
@@ -58,22 +59,25 @@ fn threads_and_tasks_meet() {
         .build()
         .unwrap();
     let begun = AtomicU64::new(0);
-    let mut members = phaser.register_many(6).unwrap();
-    let tasks = members.split_off(3).into_iter().map(|mut member| {
-        runtime.spawn(async move {
-            let mut results = Vec::new();
-            for _ in 0..PHASES {
-                results.push(member.wait().await.unwrap());
-            }
-            (member, results)
-        })
-    });
+    let mut participants = phaser.register_many(6).unwrap();
+    let tasks = participants
+        .split_off(3)
+        .into_iter()
+        .map(|mut participant| {
+            runtime.spawn(async move {
+                let mut results = Vec::new();
+                for _ in 0..PHASES {
+                    results.push(participant.wait().await.unwrap());
+                }
+                (participant, results)
+            })
+        });
     let tasks: Vec<_> = tasks.collect();
-    let meet = |member: &mut Participant, phase| {
+    let meet = |participant: &mut Participant, phase| {
         begun.fetch_add(1, Ordering::Relaxed);
         let result = match phase % 3 {
-            0 => member.wait_blocking_timeout(Duration::MAX).unwrap(),
-            _ => member.wait_blocking().unwrap(),
+            0 => participant.wait_blocking_timeout(Duration::MAX).unwrap(),
+            _ => participant.wait_blocking().unwrap(),
         };
         // What came before the others' arrivals is seen, and nobody is ahead by two.
         let begun = begun.load(Ordering::Relaxed);
@@ -81,10 +85,10 @@ fn threads_and_tasks_meet() {
         result
     };
     let mut results = thread::scope(|scope| {
-        let threads = members.iter_mut().map(|member| {
+        let threads = participants.iter_mut().map(|participant| {
             scope.spawn(move || {
                 (0..PHASES)
-                    .map(|phase| meet(member, phase))
+                    .map(|phase| meet(participant, phase))
                     .collect::<Vec<_>>()
             })
         });
@@ -93,9 +97,9 @@ fn threads_and_tasks_meet() {
         results.collect::<Vec<_>>().concat()
     });
     for task in tasks {
-        let (member, of_task) = runtime.block_on(task).unwrap();
+        let (participant, of_task) = runtime.block_on(task).unwrap();
         results.extend(of_task);
-        members.push(member);
+        participants.push(participant);
     }
     assert_eq!(results.len(), 6 * PHASES as usize);
     assert_phases(6, results);
@@ -105,12 +109,12 @@ fn threads_and_tasks_meet() {
 #[test]
 fn a_thread_that_comes_last_leads_and_wakes_the_others_within_the_call() {
     let lasts: [fn(&mut Participant) -> WaitResult; 2] = [
-        |member| member.wait_blocking().unwrap(),
+        |participant| participant.wait_blocking().unwrap(),
         // No time at all is enough for the last.
-        |member| member.wait_blocking_timeout(Duration::ZERO).unwrap(),
+        |participant| participant.wait_blocking_timeout(Duration::ZERO).unwrap(),
     ];
     for last in lasts {
-        let (phaser, [mut a, mut b]) = members();
+        let (phaser, [mut a, mut b]) = participants();
         let waker = CountingWaker::new();
         let mut wait = a.wait();
         assert_eq!(poll(&mut wait, &waker), Pending);
@@ -127,13 +131,13 @@ fn a_thread_that_comes_last_leads_and_wakes_the_others_within_the_call() {
 #[test]
 fn a_blocked_thread_is_released_by_the_last_to_arrive() {
     let lasts: [fn(Participant) -> bool; 4] = [
-        |mut member| poll(&mut member.wait(), Waker::noop()) == Led(0),
-        |mut member| member.arrive() == Ok(0),
-        |mut member| lead(&mut member).phase() == 0,
-        |mut member| block(&mut member) == Led(0),
+        |mut participant| poll(&mut participant.wait(), Waker::noop()) == Led(0),
+        |mut participant| participant.arrive() == Ok(0),
+        |mut participant| lead(&mut participant).phase() == 0,
+        |mut participant| block(&mut participant) == Led(0),
     ];
     for last in lasts {
-        let (phaser, [mut a, b]) = members();
+        let (phaser, [mut a, b]) = participants();
         thread::scope(|scope| {
             let blocked = scope.spawn(|| block(&mut a));
             until_arrived(&phaser, 1);
@@ -146,7 +150,7 @@ fn a_blocked_thread_is_released_by_the_last_to_arrive() {
 #[test]
 fn of_blocked_threads_one_at_most_leads_a_phase_that_a_departure_completes() {
     for _ in 0..50 {
-        let (phaser, [mut a, mut b, missing]) = members();
+        let (phaser, [mut a, mut b, missing]) = participants();
         thread::scope(|scope| {
             let blocked = [scope.spawn(|| block(&mut a)), scope.spawn(|| block(&mut b))];
             until_arrived(&phaser, 2);
@@ -163,12 +167,12 @@ fn of_blocked_threads_one_at_most_leads_a_phase_that_a_departure_completes() {
 
 #[test]
 fn a_blocked_thread_is_released_when_another_panics() {
-    let (phaser, [mut a, b]) = members();
+    let (phaser, [mut a, b]) = participants();
     thread::scope(|scope| {
         let blocked = scope.spawn(|| block(&mut a));
         until_arrived(&phaser, 1);
         let other = scope.spawn(|| {
-            let _member = b;
+            let _participant = b;
             resume_unwind(Box::new("in its part"));
         });
         assert!(other.join().is_err());
@@ -178,7 +182,7 @@ fn a_blocked_thread_is_released_when_another_panics() {
 
 #[test]
 fn a_blocked_thread_is_refused_when_the_phaser_is_closed() {
-    let (phaser, [mut a, mut b, _missing]) = members();
+    let (phaser, [mut a, mut b, _missing]) = participants();
     thread::scope(|scope| {
         let blocked = scope.spawn(|| a.wait_blocking());
         let with_deadline = scope.spawn(|| b.wait_blocking_timeout(Duration::MAX));
@@ -191,7 +195,7 @@ fn a_blocked_thread_is_refused_when_the_phaser_is_closed() {
 
 #[test]
 fn a_timeout_withdraws_the_arrival() {
-    let (phaser, [mut a, mut b]) = members();
+    let (phaser, [mut a, mut b]) = participants();
     for timeout in [Duration::ZERO, Duration::from_millis(5)] {
         let result = a.wait_blocking_timeout(timeout);
         assert_eq!(result, Err(WaitError::TimedOut));
@@ -203,7 +207,7 @@ fn a_timeout_withdraws_the_arrival() {
 
 #[test]
 fn a_timeout_of_one_that_had_arrived_withdraws_nothing() {
-    let (phaser, [mut a, mut b]) = members();
+    let (phaser, [mut a, mut b]) = participants();
     a.arrive().unwrap();
     let result = a.wait_blocking_timeout(Duration::ZERO);
     assert_eq!(result, Err(WaitError::TimedOut));
@@ -215,7 +219,7 @@ fn a_timeout_of_one_that_had_arrived_withdraws_nothing() {
 #[test]
 fn a_timeout_of_a_complete_phase_waits_for_its_release() {
     const TIMEOUT: Duration = Duration::from_millis(2);
-    let (phaser, [mut a, mut b]) = members();
+    let (phaser, [mut a, mut b]) = participants();
     let released = AtomicU64::new(0);
     thread::scope(|scope| {
         let blocked = scope.spawn(|| {
@@ -254,17 +258,17 @@ fn a_timeout_of_a_complete_phase_waits_for_its_release() {
 
 #[test]
 fn a_thread_that_times_out_counted_or_was_never_there() {
-    let (phaser, [mut a, mut b]) = members();
+    let (phaser, [mut a, mut b]) = participants();
     for round in 0..200 {
         let phase = phaser.phase();
         let (one, other) = thread::scope(|scope| {
-            let member = &mut a;
+            let participant = &mut a;
             // In between it is open what becomes of them.
             let timeout = match round % 40 {
                 39 => Duration::MAX,
                 short => Duration::from_micros(short * 25),
             };
-            let blocked = scope.spawn(move || member.wait_blocking_timeout(timeout));
+            let blocked = scope.spawn(move || participant.wait_blocking_timeout(timeout));
             while round % 4 != 2 && phaser.arrived() == 0 && !blocked.is_finished() {
                 thread::yield_now();
             }
@@ -285,7 +289,7 @@ fn a_thread_that_times_out_counted_or_was_never_there() {
 
 #[test]
 fn a_forgotten_wait_is_observed_by_a_thread() {
-    let (phaser, [mut a, mut b]) = members();
+    let (phaser, [mut a, mut b]) = participants();
     let mut wait = a.wait();
     assert_eq!(poll(&mut wait, Waker::noop()), Pending);
     mem::forget(wait);
@@ -296,7 +300,7 @@ fn a_forgotten_wait_is_observed_by_a_thread() {
 
 #[test]
 fn a_panic_in_wake_comes_out_of_the_threads_call_after_all_are_woken() {
-    let (phaser, [mut a, mut b, mut c]) = members();
+    let (phaser, [mut a, mut b, mut c]) = participants();
     let waker = CountingWaker::new();
     let (mut wait, mut other) = (a.wait(), b.wait());
     let panicking = waker_that(|| panic!("in wake"));
@@ -319,7 +323,7 @@ fn the_error_says_what_was_waited_for() {
 
 #[test]
 fn a_thread_leads_tasks_and_a_task_leads_threads() {
-    let (phaser, [mut thread, mut task]) = members();
+    let (phaser, [mut thread, mut task]) = participants();
     // The thread comes last.
     let mut wait = task.wait_leader();
     assert!(is_pending(&mut wait));
@@ -352,7 +356,7 @@ fn is_pending(wait: &mut WaitLeader<'_>) -> bool {
 
 #[test]
 fn a_thread_that_waits_to_lead_withdraws_when_its_time_is_up() {
-    let (phaser, [mut a, b]) = members();
+    let (phaser, [mut a, b]) = participants();
     for _ in 0..3 {
         let result = a.wait_leader_blocking_timeout(Duration::from_millis(1));
         assert_eq!(result.unwrap_err(), WaitError::TimedOut);
@@ -373,7 +377,7 @@ fn a_thread_that_waits_to_lead_withdraws_when_its_time_is_up() {
 
 #[test]
 fn a_thread_observes_the_end_of_a_phase() {
-    let (phaser, [mut a]) = members();
+    let (phaser, [mut a]) = participants();
     let observers = [0, 1].map(|phase| {
         let phaser = phaser.clone();
         thread::spawn(move || phaser.observe(phase).wait_blocking())

@@ -22,7 +22,7 @@ use tokio::{
 
 use support::{
     by_hand::{CountingWaker, Outcome::*, poll},
-    members::{members, numbers},
+    phasers::{numbers, participants},
     wake_hook::{panic_of, waker_that},
 };
 
@@ -34,7 +34,7 @@ fn poll_once(mut wait: Wait<'_>, waker: &Waker) {
 
 #[test]
 fn a_dropped_wait_withdraws_its_arrival() {
-    let (phaser, [mut a, mut b, mut c]) = members();
+    let (phaser, [mut a, mut b, mut c]) = participants();
     let wakers = [(); 3].map(|()| CountingWaker::new());
     let mut wait = b.wait();
     assert_eq!(poll(&mut wait, &wakers[1]), Pending);
@@ -53,7 +53,7 @@ fn a_dropped_wait_withdraws_its_arrival() {
 
 #[test]
 fn one_that_withdrew_is_not_woken() {
-    let (phaser, [mut a, mut b, missing]) = members();
+    let (phaser, [mut a, mut b, missing]) = participants();
     let [wa, wb] = [(); 2].map(|()| CountingWaker::new());
     poll_once(a.wait(), &wa);
     assert_eq!(b.arrive(), Ok(0));
@@ -66,7 +66,7 @@ fn one_that_withdrew_is_not_woken() {
 
 #[test]
 fn a_wait_that_was_never_polled_was_never_there() {
-    let (phaser, [mut a, mut b]) = members();
+    let (phaser, [mut a, mut b]) = participants();
     drop(a.wait());
     drop(a.wait_leader());
     assert_eq!(numbers(&phaser), (0, 2, 0));
@@ -81,7 +81,7 @@ fn a_wait_that_was_never_polled_was_never_there() {
 
 #[test]
 fn a_wait_dropped_when_its_phase_is_over_leaves_the_result_to_the_next() {
-    let (phaser, [mut a, mut b]) = members();
+    let (phaser, [mut a, mut b]) = participants();
     let [wa, wb] = [(); 2].map(|()| CountingWaker::new());
     for phase in 0..3 {
         let mut wait = a.wait();
@@ -98,7 +98,7 @@ fn a_wait_dropped_when_its_phase_is_over_leaves_the_result_to_the_next() {
 
 #[test]
 fn a_wait_dropped_when_its_phase_is_complete_leaves_the_lead_to_the_next() {
-    let (phaser, [mut a, mut b, missing]) = members();
+    let (phaser, [mut a, mut b, missing]) = participants();
     let [wa, wb] = [(); 2].map(|()| CountingWaker::new());
     let (mut wait, mut other) = (a.wait(), b.wait());
     assert_eq!(poll(&mut wait, &wa), Pending);
@@ -115,7 +115,7 @@ fn a_wait_dropped_when_its_phase_is_complete_leaves_the_lead_to_the_next() {
 
 #[test]
 fn of_those_that_still_wait_another_leads() {
-    let (phaser, [mut a, mut b, missing]) = members();
+    let (phaser, [mut a, mut b, missing]) = participants();
     let [wa, wb] = [(); 2].map(|()| CountingWaker::new());
     let (mut wait, mut other) = (a.wait(), b.wait());
     assert_eq!(poll(&mut wait, &wa), Pending);
@@ -130,7 +130,7 @@ fn of_those_that_still_wait_another_leads() {
 
 #[test]
 fn a_dropped_wait_of_one_that_had_arrived_withdraws_nothing() {
-    let (phaser, [mut a, mut b]) = members();
+    let (phaser, [mut a, mut b]) = participants();
     a.arrive().unwrap();
     poll_once(a.wait(), Waker::noop());
     assert_eq!(numbers(&phaser), (0, 2, 1));
@@ -140,7 +140,7 @@ fn a_dropped_wait_of_one_that_had_arrived_withdraws_nothing() {
 
 #[test]
 fn a_forgotten_wait_stays_counted() {
-    let (phaser, [mut a, mut b]) = members();
+    let (phaser, [mut a, mut b]) = participants();
     let [forgotten, waker] = [(); 2].map(|()| CountingWaker::new());
     let mut wait = a.wait();
     assert_eq!(poll(&mut wait, &forgotten), Pending);
@@ -158,7 +158,7 @@ fn a_forgotten_wait_stays_counted() {
 
 #[test]
 fn a_participant_whose_wait_was_forgotten_takes_its_arrival_along() {
-    let (phaser, [mut a, mut b, mut c]) = members();
+    let (phaser, [mut a, mut b, mut c]) = participants();
     let waker = CountingWaker::new();
     let mut wait = a.wait();
     assert_eq!(poll(&mut wait, &waker), Pending);
@@ -172,7 +172,7 @@ fn a_participant_whose_wait_was_forgotten_takes_its_arrival_along() {
 
 #[test]
 fn a_participant_may_be_forgotten_and_is_missed() {
-    let (phaser, [mut a, b]) = members();
+    let (phaser, [mut a, b]) = participants();
     mem::forget(b);
     poll_once(a.wait(), Waker::noop());
     assert_eq!(numbers(&phaser), (0, 2, 0));
@@ -180,7 +180,7 @@ fn a_participant_may_be_forgotten_and_is_missed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_wait_that_times_out_may_be_tried_again() {
-    let (phaser, [mut a, mut b]) = members();
+    let (phaser, [mut a, mut b]) = participants();
     let late = tokio::spawn(async move {
         tokio::time::sleep(Duration::from_secs(10)).await;
         b.wait().await
@@ -199,7 +199,7 @@ async fn a_wait_that_times_out_may_be_tried_again() {
 
 #[tokio::test]
 async fn a_wait_in_select_loses_no_phase() {
-    let (phaser, [mut a, mut b]) = members();
+    let (phaser, [mut a, mut b]) = participants();
     let others = tokio::spawn(async move {
         for phase in 0..100 {
             for _ in 0..phase % 7 {
@@ -246,22 +246,22 @@ const UNTIL: [Until; 6] = [
     Until::AfterAPhase,
 ];
 
-async fn go_on(mut member: Participant, until: Until, there: oneshot::Sender<()>) {
+async fn go_on(mut participant: Participant, until: Until, there: oneshot::Sender<()>) {
     match until {
         Until::NotYetPolled => unreachable!("it was polled"),
         Until::Idle => {}
-        Until::Arrived => _ = member.arrive(),
+        Until::Arrived => _ = participant.arrive(),
         Until::MidWait => {
             drop(there);
-            _ = member.wait().await;
+            _ = participant.wait().await;
             unreachable!("one is missing")
         }
         Until::MidWaitForTheLeader => {
             drop(there);
-            _ = member.wait_leader().await;
+            _ = participant.wait_leader().await;
             unreachable!("one is missing")
         }
-        Until::AfterAPhase => _ = member.wait().await,
+        Until::AfterAPhase => _ = participant.wait().await,
     }
     drop(there);
     pending().await
@@ -270,7 +270,7 @@ async fn go_on(mut member: Participant, until: Until, there: oneshot::Sender<()>
 #[tokio::test]
 async fn an_aborted_task_leaves_from_wherever_it_was() {
     for until in UNTIL {
-        let (phaser, [mut mine, other]) = members();
+        let (phaser, [mut mine, other]) = participants();
         let (there, mut reached) = oneshot::channel();
         let task = tokio::spawn(go_on(other, until, there));
         if until == Until::AfterAPhase {
@@ -301,8 +301,8 @@ async fn a_task_that_is_aborted_when_only_it_was_missing_releases_the_others() {
     let phaser = Phaser::new();
     let missing = phaser.register().unwrap();
     let mut others = JoinSet::new();
-    for mut member in phaser.register_many(5).unwrap() {
-        others.spawn(async move { member.wait().await });
+    for mut participant in phaser.register_many(5).unwrap() {
+        others.spawn(async move { participant.wait().await });
     }
     let task = tokio::spawn(async move {
         let _missing = missing;
@@ -322,20 +322,20 @@ async fn a_task_that_is_aborted_when_only_it_was_missing_releases_the_others() {
 fn a_participant_that_panics_leaves_from_wherever_it_was() {
     let states: [fn(&mut Participant); 4] = [
         |_| {},
-        |member| _ = member.arrive(),
-        |member| {
-            let mut wait = member.wait();
+        |participant| _ = participant.arrive(),
+        |participant| {
+            let mut wait = participant.wait();
             assert_eq!(poll(&mut wait, Waker::noop()), Pending);
             resume_unwind(Box::new("mid-wait"));
         },
-        |member| {
-            let mut wait = member.wait();
+        |participant| {
+            let mut wait = participant.wait();
             assert_eq!(poll(&mut wait, Waker::noop()), Pending);
             mem::forget(wait);
         },
     ];
     for state in states {
-        let (phaser, [mut mine, mut other]) = members();
+        let (phaser, [mut mine, mut other]) = participants();
         let waker = CountingWaker::new();
         let panic = catch_unwind(AssertUnwindSafe(|| {
             let mut theirs = phaser.register().unwrap();
@@ -355,7 +355,7 @@ fn a_participant_that_panics_leaves_from_wherever_it_was() {
 
 #[test]
 fn a_panic_of_the_only_one_missing_completes_the_phase() {
-    let (phaser, [mut mine, missing]) = members();
+    let (phaser, [mut mine, missing]) = participants();
     let waker = CountingWaker::new();
     let mut wait = mine.wait();
     assert_eq!(poll(&mut wait, &waker), Pending);
@@ -387,7 +387,7 @@ fn a_panic_closes_a_phaser_that_wants_it_and_nothing_else_does() {
     assert_eq!((numbers(&phaser), waker.wakes()), ((0, 1, 1), 1));
     assert_eq!(poll(&mut wait, &waker), Refused);
     drop(wait);
-    assert_eq!(mine.arrive(), Err(support::members::closed()));
+    assert_eq!(mine.arrive(), Err(support::phasers::closed()));
 }
 
 #[cfg(feature = "std")]
@@ -397,7 +397,7 @@ fn a_panic_elsewhere_closes_nothing() {
     let [mut mine, other] = [(); 2].map(|()| phaser.register().unwrap());
     let panic = catch_unwind(AssertUnwindSafe(|| {
         poll_once(mine.wait(), Waker::noop());
-        resume_unwind(Box::new("while the members are elsewhere"));
+        resume_unwind(Box::new("while the participants are elsewhere"));
     }));
     assert!(panic.is_err());
     assert!(!phaser.is_closed());

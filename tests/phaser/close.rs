@@ -13,37 +13,37 @@ use atomic_barrier::{
 
 use support::{
     by_hand::{CountingWaker, Outcome::*, poll},
-    members::{closed, members, numbers},
+    phasers::{closed, numbers, participants},
 };
 
 fn poll_leader<'a>(
-    member: &'a mut Participant,
+    participant: &'a mut Participant,
     waker: &Waker,
 ) -> Poll<Result<Option<Leader<'a>>, Closed>> {
-    Pin::new(&mut member.wait_leader()).poll(&mut Context::from_waker(waker))
+    Pin::new(&mut participant.wait_leader()).poll(&mut Context::from_waker(waker))
 }
 
-fn lead(member: &mut Participant) -> Leader<'_> {
-    match poll_leader(member, Waker::noop()) {
+fn lead(participant: &mut Participant) -> Leader<'_> {
+    match poll_leader(participant, Waker::noop()) {
         Poll::Ready(Ok(Some(leader))) => leader,
         other => panic!("{other:?} instead of a leader"),
     }
 }
 
 /// Every call of this participant is refused.
-fn assert_refused(member: &mut Participant) {
+fn assert_refused(participant: &mut Participant) {
     for _ in 0..2 {
-        assert_eq!(poll(&mut member.wait(), Waker::noop()), Refused);
+        assert_eq!(poll(&mut participant.wait(), Waker::noop()), Refused);
         assert!(matches!(
-            poll_leader(member, Waker::noop()),
+            poll_leader(participant, Waker::noop()),
             Poll::Ready(Err(_))
         ));
-        assert_eq!(member.arrive(), Err(closed()));
+        assert_eq!(participant.arrive(), Err(closed()));
         #[cfg(feature = "std")]
         {
             use atomic_barrier::phaser::WaitError;
-            assert_eq!(member.wait_blocking(), Err(closed()));
-            let result = member.wait_blocking_timeout(core::time::Duration::MAX);
+            assert_eq!(participant.wait_blocking(), Err(closed()));
+            let result = participant.wait_blocking_timeout(core::time::Duration::MAX);
             assert_eq!(result, Err(WaitError::Closed));
         }
     }
@@ -51,7 +51,7 @@ fn assert_refused(member: &mut Participant) {
 
 #[test]
 fn whoever_waits_is_woken_and_refused() {
-    let (phaser, [mut a, mut b, mut c, mut missing]) = members();
+    let (phaser, [mut a, mut b, mut c, mut missing]) = participants();
     let wakers = [(); 3].map(|()| CountingWaker::new());
     assert_eq!(c.arrive(), Ok(0));
     let (mut wait, mut wait_leader, mut after_arrive) = (a.wait(), b.wait_leader(), c.wait());
@@ -78,8 +78,8 @@ fn whoever_waits_is_woken_and_refused() {
     // They wait no longer.
     phaser.close();
     assert_eq!(wakers.each_ref().map(CountingWaker::wakes), [3; 3]);
-    for member in [&mut a, &mut b, &mut c, &mut missing] {
-        assert_refused(member);
+    for participant in [&mut a, &mut b, &mut c, &mut missing] {
+        assert_refused(participant);
     }
     // Not even the last of the phase.
     assert_eq!(numbers(&phaser).0, 0);
@@ -87,7 +87,7 @@ fn whoever_waits_is_woken_and_refused() {
 
 #[test]
 fn a_wait_may_be_dropped_after_the_end() {
-    let (phaser, [mut a, mut b]) = members();
+    let (phaser, [mut a, mut b]) = participants();
     let mut wait = a.wait();
     assert_eq!(poll(&mut wait, Waker::noop()), Pending);
     phaser.close();
@@ -99,7 +99,7 @@ fn a_wait_may_be_dropped_after_the_end() {
 
 #[test]
 fn nobody_registers_any_more() {
-    let (phaser, [a]) = members();
+    let (phaser, [a]) = participants();
     phaser.clone().close();
     for _ in 0..2 {
         assert_eq!(phaser.register().unwrap_err(), RegisterError::Closed);
@@ -114,7 +114,7 @@ fn nobody_registers_any_more() {
 
 #[test]
 fn participants_may_leave_and_end_no_phase() {
-    let (phaser, [mut a, mut b, c]) = members();
+    let (phaser, [mut a, mut b, c]) = participants();
     let waker = CountingWaker::new();
     let mut wait = a.wait();
     assert_eq!(poll(&mut wait, &waker), Pending);
@@ -141,7 +141,7 @@ fn an_empty_phaser_may_be_closed() {
 
 #[test]
 fn a_phase_that_was_over_stays_so() {
-    let (phaser, [mut a, mut b, mut c]) = members();
+    let (phaser, [mut a, mut b, mut c]) = participants();
     let waker = CountingWaker::new();
     let mut wait = a.wait();
     assert_eq!(poll(&mut wait, &waker), Pending);
@@ -153,15 +153,15 @@ fn a_phase_that_was_over_stays_so() {
     drop(wait);
     assert_eq!(poll(&mut b.wait(), Waker::noop()), Released(0));
     assert_eq!(poll(&mut c.wait(), Waker::noop()), Led(0));
-    for member in [&mut a, &mut b, &mut c] {
-        assert_refused(member);
+    for participant in [&mut a, &mut b, &mut c] {
+        assert_refused(participant);
     }
     assert_eq!(numbers(&phaser), (1, 3, 0));
 }
 
 #[test]
 fn who_arrives_after_a_phase_that_was_over_is_refused() {
-    let (phaser, [mut a, mut b]) = members();
+    let (phaser, [mut a, mut b]) = participants();
     a.arrive().unwrap();
     b.arrive().unwrap();
     phaser.close();
@@ -178,7 +178,7 @@ fn who_arrives_after_a_phase_that_was_over_is_refused() {
 
 #[test]
 fn a_phase_that_waits_for_its_leader_stays_complete() {
-    let (phaser, [mut a, mut b, missing]) = members();
+    let (phaser, [mut a, mut b, missing]) = participants();
     let wakers = [(); 2].map(|()| CountingWaker::new());
     let (mut first, mut second) = (a.wait(), b.wait());
     assert_eq!(poll(&mut first, &wakers[0]), Pending);
@@ -199,7 +199,7 @@ fn a_phase_that_waits_for_its_leader_stays_complete() {
 
 #[test]
 fn if_all_that_could_lead_leave_after_the_end_their_phase_is_over() {
-    let (phaser, [mut a, missing]) = members();
+    let (phaser, [mut a, missing]) = participants();
     let mut wait = a.wait();
     assert_eq!(poll(&mut wait, Waker::noop()), Pending);
     missing.leave();
@@ -221,7 +221,7 @@ fn if_all_that_could_lead_leave_after_the_end_their_phase_is_over() {
 #[test]
 fn while_a_leader_holds_the_release_its_phase_is_complete_and_the_next_is_refused() {
     for leaks in [false, true] {
-        let (phaser, [mut a, mut b]) = members();
+        let (phaser, [mut a, mut b]) = participants();
         let [waker, early_waker] = [(); 2].map(|()| CountingWaker::new());
         let mut wait = a.wait();
         assert_eq!(poll(&mut wait, &waker), Pending);
@@ -245,8 +245,8 @@ fn while_a_leader_holds_the_release_its_phase_is_complete_and_the_next_is_refuse
         assert_eq!([waker.wakes(), early_waker.wakes()], [1, 1]);
         assert_eq!(poll(&mut wait, &waker), Released(0));
         drop((wait, early));
-        for member in [&mut a, &mut b, &mut c, &mut d] {
-            assert_refused(member);
+        for participant in [&mut a, &mut b, &mut c, &mut d] {
+            assert_refused(participant);
         }
         assert_eq!(phaser.phase(), 1);
     }
@@ -254,7 +254,7 @@ fn while_a_leader_holds_the_release_its_phase_is_complete_and_the_next_is_refuse
 
 #[test]
 fn a_leader_may_close() {
-    let (phaser, [mut a, mut b]) = members();
+    let (phaser, [mut a, mut b]) = participants();
     let mut wait = a.wait();
     assert_eq!(poll(&mut wait, Waker::noop()), Pending);
     let leader = lead(&mut b);
@@ -269,25 +269,25 @@ fn a_leader_may_close() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tasks_that_go_on_for_ever_end_with_the_phaser() {
     let phaser = Phaser::new();
-    let members = phaser.register_many(10).unwrap();
-    let tasks = members.into_iter().map(|mut member| {
+    let participants = phaser.register_many(10).unwrap();
+    let tasks = participants.into_iter().map(|mut participant| {
         tokio::spawn(async move {
             let mut phases = 0;
-            while member.wait().await.is_ok() {
+            while participant.wait().await.is_ok() {
                 phases += 1;
             }
-            (phases, member)
+            (phases, participant)
         })
     });
     let tasks: Vec<_> = tasks.collect();
     phaser.observe(100).await.unwrap();
     phaser.close();
-    let mut members = Vec::new();
+    let mut participants = Vec::new();
     for task in tasks {
-        let (phases, member) = task.await.unwrap();
+        let (phases, participant) = task.await.unwrap();
         assert_eq!(phases, phaser.phase());
-        members.push(member);
+        participants.push(participant);
     }
     assert!(phaser.phase() > 100);
-    assert_eq!(phaser.parties(), members.len());
+    assert_eq!(phaser.parties(), participants.len());
 }

@@ -22,7 +22,7 @@ use proptest::{
 use support::{
     by_hand::Outcome,
     hostile::{self, Came, Oracle, WAKERS, Within, waker},
-    members::numbers,
+    phasers::numbers,
 };
 
 use crate::reference_model::{Doing, Member, Model, Party, Step, UNSAID};

@@ -25,7 +25,7 @@ use tokio::{
 use support::{
     by_hand::{CountingWaker, Outcome::*, poll},
     clone_hook::unclonable_waker,
-    members::{members, numbers},
+    phasers::{numbers, participants},
 };
 
 /// The ways to release, besides panics, cancellation and leaks.
@@ -46,8 +46,8 @@ fn is_released(wait: &mut WaitLeader<'_>) -> bool {
 }
 
 /// The participant leads its phase.
-fn lead(member: &mut Participant) -> Leader<'_> {
-    match poll_leader(&mut member.wait_leader(), Waker::noop()) {
+fn lead(participant: &mut Participant) -> Leader<'_> {
+    match poll_leader(&mut participant.wait_leader(), Waker::noop()) {
         Poll::Ready(Ok(Some(leader))) => leader,
         other => panic!("{other:?} instead of a leader"),
     }
@@ -60,7 +60,7 @@ fn wakes<const N: usize>(wakers: &[CountingWaker; N]) -> [usize; N] {
 #[test]
 fn all_others_are_blocked_until_the_release() {
     for release in RELEASES {
-        let (phaser, [mut a, mut b, mut c]) = members();
+        let (phaser, [mut a, mut b, mut c]) = participants();
         let wakers = [(); 2].map(|()| CountingWaker::new());
         let (mut wait, mut wait_leader) = (a.wait(), b.wait_leader());
         assert_eq!(poll(&mut wait, &wakers[0]), Pending);
@@ -82,7 +82,7 @@ fn all_others_are_blocked_until_the_release() {
 
 #[test]
 fn a_plain_wait_that_comes_last_holds_nothing() {
-    let (phaser, [mut a, mut b]) = members();
+    let (phaser, [mut a, mut b]) = participants();
     let mut wait = a.wait_leader();
     assert!(is_blocked(&mut wait, Waker::noop()));
     assert_eq!(poll(&mut b.wait(), Waker::noop()), Led(0));
@@ -92,7 +92,7 @@ fn a_plain_wait_that_comes_last_holds_nothing() {
 
 #[test]
 fn one_that_led_by_arriving_has_released_already() {
-    let (phaser, [mut a, mut b]) = members();
+    let (phaser, [mut a, mut b]) = participants();
     a.arrive().unwrap();
     b.arrive().unwrap();
     assert!(is_released(&mut b.wait_leader()));
@@ -102,7 +102,7 @@ fn one_that_led_by_arriving_has_released_already() {
 
 #[test]
 fn one_that_has_arrived_and_waits_for_the_leader_may_lead() {
-    let (phaser, [mut a, mut b, missing]) = members();
+    let (phaser, [mut a, mut b, missing]) = participants();
     let mut wait = a.wait();
     assert_eq!(poll(&mut wait, Waker::noop()), Pending);
     b.arrive().unwrap();
@@ -117,7 +117,7 @@ fn one_that_has_arrived_and_waits_for_the_leader_may_lead() {
 #[test]
 fn a_phase_that_a_departure_completes_gets_its_leaders_section() {
     for release in RELEASES {
-        let (phaser, [mut a, mut b, missing]) = members();
+        let (phaser, [mut a, mut b, missing]) = participants();
         let wakers = [(); 2].map(|()| CountingWaker::new());
         let (mut first, mut second) = (a.wait_leader(), b.wait_leader());
         assert!(is_blocked(&mut first, &wakers[0]));
@@ -140,22 +140,22 @@ fn a_phase_that_a_departure_completes_gets_its_leaders_section() {
 
 #[test]
 fn alone_a_participant_leads_every_phase() {
-    let (phaser, [mut member]) = members();
+    let (phaser, [mut participant]) = participants();
     for phase in 0..5 {
-        let leader = lead(&mut member);
+        let leader = lead(&mut participant);
         assert_eq!((leader.phase(), numbers(&phaser)), (phase, (phase, 1, 1)));
     }
 }
 
 #[test]
 fn a_leader_prints_its_participant() {
-    let (_phaser, [mut member]) = members();
-    let printed = format!("{:?}", lead(&mut member));
+    let (_phaser, [mut participant]) = participants();
+    let printed = format!("{:?}", lead(&mut participant));
     assert_eq!(
         printed,
         "Leader { phase: 0, phaser: Phaser { phase: 0, parties: 1, arrived: 1, closed: false, .. }, .. }"
     );
-    let printed = format!("{:?}", member.wait_leader());
+    let printed = format!("{:?}", participant.wait_leader());
     assert!(printed.starts_with("WaitLeader"), "{printed}");
 }
 
@@ -163,7 +163,7 @@ fn a_leader_prints_its_participant() {
 
 #[test]
 fn who_registers_while_the_release_is_held_belongs_to_the_next_phase() {
-    let (phaser, [mut a, mut b]) = members();
+    let (phaser, [mut a, mut b]) = participants();
     let wakers = [(); 3].map(|()| CountingWaker::new());
     let mut wait = a.wait();
     assert_eq!(poll(&mut wait, &wakers[0]), Pending);
@@ -190,7 +190,7 @@ fn who_registers_while_the_release_is_held_belongs_to_the_next_phase() {
 
 #[test]
 fn who_leaves_while_the_release_is_held_is_not_missed() {
-    let (phaser, [mut a, mut b, mut c]) = members();
+    let (phaser, [mut a, mut b, mut c]) = participants();
     let [wa, wb] = [(); 2].map(|()| CountingWaker::new());
     let (mut wait, mut other) = (a.wait(), b.wait());
     assert_eq!(poll(&mut wait, &wa), Pending);
@@ -217,7 +217,7 @@ fn who_leaves_while_the_release_is_held_is_not_missed() {
 
 #[test]
 fn nobody_withdraws_while_the_release_is_held() {
-    let (phaser, [mut a, mut b]) = members();
+    let (phaser, [mut a, mut b]) = participants();
     let waker = CountingWaker::new();
     let mut wait = a.wait();
     assert_eq!(poll(&mut wait, &waker), Pending);
@@ -235,7 +235,7 @@ fn nobody_withdraws_while_the_release_is_held() {
 
 #[test]
 fn all_others_may_leave_while_the_release_is_held() {
-    let (phaser, [mut a, mut b]) = members();
+    let (phaser, [mut a, mut b]) = participants();
     a.arrive().unwrap();
     let leader = lead(&mut b);
     a.leave();
@@ -247,7 +247,7 @@ fn all_others_may_leave_while_the_release_is_held() {
 
 #[test]
 fn new_participants_that_arrive_before_the_release_are_completed_by_a_departure_after_it() {
-    let (phaser, [mut a]) = members();
+    let (phaser, [mut a]) = participants();
     let waker = CountingWaker::new();
     let leader = lead(&mut a);
     let mut newcomer = phaser.register().unwrap();
@@ -264,7 +264,7 @@ fn new_participants_that_arrive_before_the_release_are_completed_by_a_departure_
 
 #[test]
 fn a_panic_releases() {
-    let (phaser, [mut a, mut b]) = members();
+    let (phaser, [mut a, mut b]) = participants();
     let waker = CountingWaker::new();
     let mut wait = a.wait();
     assert_eq!(poll(&mut wait, &waker), Pending);
@@ -279,7 +279,7 @@ fn a_panic_releases() {
 
 #[tokio::test]
 async fn an_aborted_leader_releases_and_leaves() {
-    let (phaser, [mut mine, mut theirs]) = members();
+    let (phaser, [mut mine, mut theirs]) = participants();
     let (leads, mut reached) = oneshot::channel::<()>();
     mine.arrive().unwrap();
     let task = tokio::spawn(async move {
@@ -301,17 +301,17 @@ async fn an_aborted_leader_releases_and_leaves() {
 #[test]
 fn a_leaked_leader_releases_with_its_participants_next_call() {
     let calls: &[fn(&mut Participant)] = &[
-        |member| assert_eq!(member.arrive(), Ok(1)),
-        |member| assert_eq!(poll(&mut member.wait(), Waker::noop()), Pending),
-        |member| assert!(is_blocked(&mut member.wait_leader(), Waker::noop())),
+        |participant| assert_eq!(participant.arrive(), Ok(1)),
+        |participant| assert_eq!(poll(&mut participant.wait(), Waker::noop()), Pending),
+        |participant| assert!(is_blocked(&mut participant.wait_leader(), Waker::noop())),
         #[cfg(feature = "std")]
-        |member| {
-            let result = member.wait_blocking_timeout(core::time::Duration::ZERO);
+        |participant| {
+            let result = participant.wait_blocking_timeout(core::time::Duration::ZERO);
             assert_eq!(result, Err(atomic_barrier::phaser::WaitError::TimedOut));
         },
     ];
     for call in calls {
-        let (phaser, [mut a, mut b]) = members();
+        let (phaser, [mut a, mut b]) = participants();
         let waker = CountingWaker::new();
         let mut wait = a.wait();
         assert_eq!(poll(&mut wait, &waker), Pending);
@@ -331,7 +331,7 @@ fn a_leaked_leader_releases_with_its_participants_next_call() {
 
 #[test]
 fn a_leaked_leader_releases_when_its_participant_leaves() {
-    let (phaser, [mut a, mut b]) = members();
+    let (phaser, [mut a, mut b]) = participants();
     let waker = CountingWaker::new();
     let mut wait = a.wait();
     assert_eq!(poll(&mut wait, &waker), Pending);
@@ -343,11 +343,11 @@ fn a_leaked_leader_releases_when_its_participant_leaves() {
 
 #[test]
 fn the_next_phase_is_not_complete_before_the_release_of_the_one_before() {
-    let (phaser, [mut a]) = members();
+    let (phaser, [mut a]) = participants();
     let leader = lead(&mut a);
     let mut newcomers = phaser.register_many(3).unwrap();
-    for member in &mut newcomers {
-        assert_eq!(member.arrive(), Ok(1));
+    for participant in &mut newcomers {
+        assert_eq!(participant.arrive(), Ok(1));
     }
     assert_eq!(numbers(&phaser), (0, 4, 4));
     leader.release();
@@ -360,7 +360,7 @@ fn the_next_phase_is_not_complete_before_the_release_of_the_one_before() {
 
 #[test]
 fn a_dropped_wait_for_the_leader_withdraws_its_arrival() {
-    let (phaser, [mut a, mut b]) = members();
+    let (phaser, [mut a, mut b]) = participants();
     let waker = CountingWaker::new();
     for _ in 0..3 {
         let mut wait = a.wait_leader();
@@ -377,7 +377,7 @@ fn a_dropped_wait_for_the_leader_withdraws_its_arrival() {
 
 #[test]
 fn a_wait_for_the_leader_dropped_too_late_leaves_the_result_to_the_next() {
-    let (phaser, [mut a, mut b]) = members();
+    let (phaser, [mut a, mut b]) = participants();
     let mut wait = a.wait_leader();
     assert!(is_blocked(&mut wait, Waker::noop()));
     drop(lead(&mut b));
@@ -388,7 +388,7 @@ fn a_wait_for_the_leader_dropped_too_late_leaves_the_result_to_the_next() {
 
 #[test]
 fn a_panic_in_clone_changes_nothing() {
-    let (phaser, [mut a, mut b]) = members();
+    let (phaser, [mut a, mut b]) = participants();
     let waker = CountingWaker::new();
     let mut wait = a.wait_leader();
     for arrived in [0, 1] {
@@ -419,7 +419,7 @@ async fn the_leader_sees_what_all_did_and_all_see_what_it_did() {
     });
     let phaser = Phaser::new();
     let mut tasks = JoinSet::new();
-    for (party, mut member) in phaser
+    for (party, mut participant) in phaser
         .register_many(PARTIES)
         .unwrap()
         .into_iter()
@@ -430,7 +430,7 @@ async fn the_leader_sees_what_all_did_and_all_see_what_it_did() {
             let mut led = 0;
             for phase in 0..PHASES {
                 shared.parts[party].store(party as u64 * phase, Ordering::Relaxed);
-                if let Some(leader) = member.wait_leader().await.unwrap() {
+                if let Some(leader) = participant.wait_leader().await.unwrap() {
                     assert_eq!(leader.phase(), 2 * phase);
                     let parts = shared.parts.iter().map(|part| part.load(Ordering::Relaxed));
                     let sum = parts.sum();
@@ -440,7 +440,7 @@ async fn the_leader_sees_what_all_did_and_all_see_what_it_did() {
                 }
                 assert_eq!(shared.sum.load(Ordering::Relaxed), 10 * phase);
                 // Else the next leader might already be at work.
-                member.wait().await.unwrap();
+                participant.wait().await.unwrap();
             }
             led
         });

@@ -17,7 +17,7 @@ use atomic_barrier::{
 use support::{
     by_hand::{CountingWaker, Outcome::*, poll},
     clone_hook::unclonable_waker,
-    members::{closed, members, numbers},
+    phasers::{closed, numbers, participants},
 };
 
 fn look(observation: &mut Observation<'_>, waker: &Waker) -> Poll<Result<(), Closed>> {
@@ -26,8 +26,9 @@ fn look(observation: &mut Observation<'_>, waker: &Waker) -> Poll<Result<(), Clo
 
 const OVER: Poll<Result<(), Closed>> = Poll::Ready(Ok(()));
 
-fn lead(member: &mut Participant) -> Leader<'_> {
-    let wait = Pin::new(&mut member.wait_leader()).poll(&mut Context::from_waker(Waker::noop()));
+fn lead(participant: &mut Participant) -> Leader<'_> {
+    let wait =
+        Pin::new(&mut participant.wait_leader()).poll(&mut Context::from_waker(Waker::noop()));
     match wait {
         Poll::Ready(Ok(Some(leader))) => leader,
         other => panic!("{other:?} instead of a leader"),
@@ -40,7 +41,7 @@ fn wakes<const N: usize>(wakers: &[CountingWaker; N]) -> [usize; N] {
 
 #[test]
 fn an_observer_is_woken_once_when_its_phase_is_over_and_counts_for_nothing() {
-    let (phaser, [mut a, mut b]) = members();
+    let (phaser, [mut a, mut b]) = participants();
     let waker = CountingWaker::new();
     let mut observation = phaser.observe(0);
     for _ in 0..3 {
@@ -60,10 +61,10 @@ fn an_observer_is_woken_once_when_its_phase_is_over_and_counts_for_nothing() {
 
 #[test]
 fn a_past_phase_is_over_and_a_future_one_is_awaited() {
-    let (phaser, [mut member]) = members();
+    let (phaser, [mut participant]) = participants();
     let wakers = [(); 4].map(|()| CountingWaker::new());
     for phase in 0..3 {
-        assert_eq!(member.arrive(), Ok(phase));
+        assert_eq!(participant.arrive(), Ok(phase));
     }
     for phase in 0..3 {
         assert_eq!(look(&mut phaser.observe(phase), &wakers[0]), OVER);
@@ -72,7 +73,7 @@ fn a_past_phase_is_over_and_a_future_one_is_awaited() {
     for phase in 3..6 {
         let mut pending = observations.iter_mut().zip(&wakers).skip(phase - 3);
         assert!(pending.all(|(observation, waker)| look(observation, waker).is_pending()));
-        assert_eq!(member.arrive(), Ok(phase as u64));
+        assert_eq!(participant.arrive(), Ok(phase as u64));
         let woken = [3, 4, 5, 6].map(|observed| usize::from(observed <= phase));
         assert_eq!(wakes(&wakers), woken);
         assert_eq!(look(&mut observations[phase - 3], Waker::noop()), OVER);
@@ -81,12 +82,12 @@ fn a_past_phase_is_over_and_a_future_one_is_awaited() {
 
 #[test]
 fn an_observer_that_is_late_finds_its_phase_over() {
-    let (phaser, [mut member]) = members();
+    let (phaser, [mut participant]) = participants();
     let waker = CountingWaker::new();
     let mut observation = phaser.observe(0);
     assert_eq!(look(&mut observation, &waker), Poll::Pending);
     for _ in 0..5 {
-        member.arrive().unwrap();
+        participant.arrive().unwrap();
     }
     assert_eq!(waker.wakes(), 1);
     assert_eq!(look(&mut observation, &waker), OVER);
@@ -94,14 +95,14 @@ fn an_observer_that_is_late_finds_its_phase_over() {
 
 #[test]
 fn any_number_of_observers_see_the_same_end() {
-    let (phaser, [mut member]) = members();
+    let (phaser, [mut participant]) = participants();
     let wakers: Vec<_> = (0..50).map(|_| CountingWaker::new()).collect();
     for phase in 0..3 {
         let mut observations: Vec<_> = wakers.iter().map(|_| phaser.observe(phase)).collect();
         for (observation, waker) in observations.iter_mut().zip(&wakers) {
             assert_eq!(look(observation, waker), Poll::Pending);
         }
-        member.arrive().unwrap();
+        participant.arrive().unwrap();
         for (observation, waker) in observations.iter_mut().zip(&wakers) {
             assert_eq!((waker.wakes() as u64, waker.held()), (phase + 1, 0));
             assert_eq!(look(observation, waker), OVER);
@@ -111,21 +112,21 @@ fn any_number_of_observers_see_the_same_end() {
 
 #[test]
 fn only_the_last_waker_is_woken() {
-    let (phaser, [mut member]) = members();
+    let (phaser, [mut participant]) = participants();
     let wakers = [(); 4].map(|()| CountingWaker::new());
     let mut observation = phaser.observe(0);
     for waker in &wakers {
         assert_eq!(look(&mut observation, waker), Poll::Pending);
         assert_eq!(wakers.iter().map(CountingWaker::held).sum::<usize>(), 1);
     }
-    member.arrive().unwrap();
+    participant.arrive().unwrap();
     assert_eq!(wakes(&wakers), [0, 0, 0, 1]);
     assert_eq!(look(&mut observation, &wakers[0]), OVER);
 }
 
 #[test]
 fn a_dropped_observer_is_not_woken_and_a_forgotten_one_stays_until_the_end() {
-    let (phaser, [mut member]) = members();
+    let (phaser, [mut participant]) = participants();
     let [dropped, forgotten] = [(); 2].map(|()| CountingWaker::new());
     let mut observations = [0, 0].map(|phase| phaser.observe(phase));
     assert_eq!(look(&mut observations[0], &dropped), Poll::Pending);
@@ -134,14 +135,14 @@ fn a_dropped_observer_is_not_woken_and_a_forgotten_one_stays_until_the_end() {
     drop(first);
     mem::forget(second);
     assert_eq!([dropped.held(), forgotten.held()], [0, 1]);
-    member.arrive().unwrap();
+    participant.arrive().unwrap();
     assert_eq!([dropped.wakes(), forgotten.wakes()], [0, 1]);
     assert_eq!([dropped.held(), forgotten.held()], [0, 0]);
 }
 
 #[test]
 fn a_phase_is_not_over_before_its_leader_releases_it() {
-    let (phaser, [mut a, mut b]) = members();
+    let (phaser, [mut a, mut b]) = participants();
     let wakers = [(); 2].map(|()| CountingWaker::new());
     a.arrive().unwrap();
     let mut observations = [0, 1].map(|phase| phaser.observe(phase));
@@ -157,7 +158,7 @@ fn a_phase_is_not_over_before_its_leader_releases_it() {
 
 #[test]
 fn a_phase_that_a_departure_completes_is_over_when_it_has_been_led() {
-    let (phaser, [mut a, missing]) = members();
+    let (phaser, [mut a, missing]) = participants();
     let waker = CountingWaker::new();
     let mut wait = a.wait();
     assert_eq!(poll(&mut wait, Waker::noop()), Pending);
@@ -173,7 +174,7 @@ fn a_phase_that_a_departure_completes_is_over_when_it_has_been_led() {
 
 #[test]
 fn a_phase_that_nobody_waits_for_is_over_when_the_last_leaves() {
-    let (phaser, [mut a, missing]) = members();
+    let (phaser, [mut a, missing]) = participants();
     let wakers = [(); 2].map(|()| CountingWaker::new());
     a.arrive().unwrap();
     let mut observations = [0, 1].map(|phase| phaser.observe(phase));
@@ -191,7 +192,7 @@ fn a_phase_that_nobody_waits_for_is_over_when_the_last_leaves() {
 #[test]
 fn a_complete_phase_is_over_when_nobody_waits_for_it_any_more() {
     for leaves in [false, true] {
-        let (phaser, [mut a, mut b, missing]) = members();
+        let (phaser, [mut a, mut b, missing]) = participants();
         let wakers = [(); 2].map(|()| CountingWaker::new());
         b.arrive().unwrap();
         let mut wait = a.wait();
@@ -217,7 +218,7 @@ fn a_complete_phase_is_over_when_nobody_waits_for_it_any_more() {
 
 #[test]
 fn closing_wakes_the_observers_of_all_phases_that_are_not_complete() {
-    let (phaser, [mut a, mut b]) = members();
+    let (phaser, [mut a, mut b]) = participants();
     let wakers = [(); 4].map(|()| CountingWaker::new());
     a.arrive().unwrap();
     let leader = lead(&mut b);
@@ -246,7 +247,7 @@ fn closing_wakes_the_observers_of_all_phases_that_are_not_complete() {
 
 #[test]
 fn a_close_ends_the_observation_of_a_phase_that_only_a_leaked_wait_could_lead() {
-    let (phaser, [mut a, missing]) = members();
+    let (phaser, [mut a, missing]) = participants();
     let waker = CountingWaker::new();
     let mut wait = a.wait();
     assert_eq!(poll(&mut wait, Waker::noop()), Pending);
@@ -266,7 +267,7 @@ fn a_close_ends_the_observation_of_a_phase_that_only_a_leaked_wait_could_lead() 
 
 #[test]
 fn a_new_participant_takes_the_lead_of_a_phase_that_only_a_leaked_wait_could_lead() {
-    let (phaser, [mut a, missing]) = members();
+    let (phaser, [mut a, missing]) = participants();
     let mut wait = a.wait();
     assert_eq!(poll(&mut wait, Waker::noop()), Pending);
     mem::forget(wait);
@@ -278,7 +279,7 @@ fn a_new_participant_takes_the_lead_of_a_phase_that_only_a_leaked_wait_could_lea
 
 #[test]
 fn one_that_arrived_and_dropped_its_wait_does_not_wait() {
-    let (phaser, [mut a, missing]) = members();
+    let (phaser, [mut a, missing]) = participants();
     let waker = CountingWaker::new();
     a.arrive().unwrap();
     let mut wait = a.wait();
@@ -294,8 +295,8 @@ fn one_that_arrived_and_dropped_its_wait_does_not_wait() {
 #[test]
 fn an_observer_of_any_phase_is_woken_when_the_phaser_is_closed() {
     for phase in [1, 1 << 61, 1 << 62, 1 << 63, u64::MAX - 1, u64::MAX] {
-        let (phaser, [mut member]) = members();
-        assert_eq!(member.arrive(), Ok(0));
+        let (phaser, [mut participant]) = participants();
+        assert_eq!(participant.arrive(), Ok(0));
         let waker = CountingWaker::new();
         let mut observation = phaser.observe(phase);
         assert_eq!(look(&mut observation, &waker), Poll::Pending);
@@ -310,18 +311,18 @@ fn an_empty_phaser_may_be_observed() {
     let waker = CountingWaker::new();
     let mut observation = phaser.observe(0);
     assert_eq!(look(&mut observation, &waker), Poll::Pending);
-    let member = phaser.register().unwrap();
+    let participant = phaser.register().unwrap();
     assert_eq!(
         (look(&mut observation, &waker), waker.wakes()),
         (Poll::Pending, 0)
     );
-    member.leave();
+    participant.leave();
     assert_eq!((look(&mut observation, &waker), waker.wakes()), (OVER, 1));
 }
 
 #[test]
 fn a_panic_in_clone_leaves_an_observer_out_of_it() {
-    let (phaser, [mut member]) = members();
+    let (phaser, [mut participant]) = participants();
     let waker = CountingWaker::new();
     let mut observation = phaser.observe(0);
     for _ in 0..2 {
@@ -329,7 +330,7 @@ fn a_panic_in_clone_leaves_an_observer_out_of_it() {
         assert!(catch_unwind(panics).is_err());
         assert_eq!(look(&mut observation, &waker), Poll::Pending);
     }
-    member.arrive().unwrap();
+    participant.arrive().unwrap();
     assert_eq!(waker.wakes(), 1);
     assert_eq!(look(&mut observation, &waker), OVER);
 }
@@ -343,12 +344,12 @@ async fn an_observer_sees_what_the_participants_did_before_the_end() {
     let phaser = Phaser::new();
     let work = Arc::new([const { AtomicU64::new(0) }; 3]);
     let mut tasks = Vec::new();
-    for (i, mut member) in phaser.register_many(3).unwrap().into_iter().enumerate() {
+    for (i, mut participant) in phaser.register_many(3).unwrap().into_iter().enumerate() {
         let work = work.clone();
         tasks.push(tokio::spawn(async move {
             for phase in 0..PHASES {
                 work[i].store(phase + 1, Ordering::Relaxed);
-                assert_eq!(member.wait().await.unwrap().phase(), phase);
+                assert_eq!(participant.wait().await.unwrap().phase(), phase);
             }
         }));
     }

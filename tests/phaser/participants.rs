@@ -15,14 +15,17 @@ use atomic_barrier::{
 
 use support::{
     by_hand::{CountingWaker, Outcome::*, poll},
-    members::{closed, members, numbers},
+    phasers::{closed, numbers, participants},
 };
 
 /// The most participants that a phaser has at a time.
 const MOST: usize = Phaser::MAX_PARTICIPANTS;
 
 /// The ways to leave.
-const LEAVE: [fn(Participant); 2] = [|member| member.leave(), |member| drop(member)];
+const LEAVE: [fn(Participant); 2] = [
+    |participant| participant.leave(),
+    |participant| drop(participant),
+];
 
 fn wakes<const N: usize>(wakers: &[CountingWaker; N]) -> [usize; N] {
     wakers.each_ref().map(CountingWaker::wakes)
@@ -34,13 +37,13 @@ fn wakes<const N: usize>(wakers: &[CountingWaker; N]) -> [usize; N] {
 fn the_last_to_arrive_leads_and_each_of_the_others_is_woken_once() {
     for n in [1, 2, 3, 8, 9, 33, 100] {
         let phaser = Phaser::new();
-        let mut members = phaser.register_many(n).unwrap();
+        let mut participants = phaser.register_many(n).unwrap();
         let wakers: Vec<_> = (0..n).map(|_| CountingWaker::new()).collect();
         for phase in 0..5 {
             // Another leads each time.
-            members.rotate_left(1);
+            participants.rotate_left(1);
             let before: Vec<_> = wakers.iter().map(CountingWaker::wakes).collect();
-            let mut waits: Vec<_> = members.iter_mut().map(Participant::wait).collect();
+            let mut waits: Vec<_> = participants.iter_mut().map(Participant::wait).collect();
             let (leader, others) = waits.split_last_mut().unwrap();
             for (arrived, wait) in others.iter_mut().enumerate() {
                 assert_eq!(numbers(&phaser), (phase, n, arrived));
@@ -60,7 +63,7 @@ fn the_last_to_arrive_leads_and_each_of_the_others_is_woken_once() {
 
 #[test]
 fn a_wait_arrives_at_its_first_poll_and_not_again() {
-    let (phaser, [mut a, _b]) = members();
+    let (phaser, [mut a, _b]) = participants();
     let mut wait = a.wait();
     assert_eq!(numbers(&phaser), (0, 2, 0));
     for _ in 0..5 {
@@ -71,7 +74,7 @@ fn a_wait_arrives_at_its_first_poll_and_not_again() {
 
 #[test]
 fn nobody_is_released_by_the_phase_before() {
-    let (phaser, [mut a, mut b]) = members();
+    let (phaser, [mut a, mut b]) = participants();
     let [wa, wb] = [(); 2].map(|()| CountingWaker::new());
     let mut wait = a.wait();
     assert_eq!(poll(&mut wait, &wa), Pending);
@@ -106,20 +109,20 @@ fn polling_a_wait_after_it_was_ready_panics() {
             assert!(message.contains("polled again after it was ready"));
         }
     }
-    let (phaser, [mut member]) = members();
-    panics(member.wait());
-    panics(member.wait_leader());
+    let (phaser, [mut participant]) = participants();
+    panics(participant.wait());
+    panics(participant.wait_leader());
     assert_eq!(numbers(&phaser), (2, 1, 0));
     phaser.close();
-    panics(member.wait());
-    panics(member.wait_leader());
+    panics(participant.wait());
+    panics(participant.wait_leader());
 }
 
 // Joining.
 
 #[test]
 fn a_new_participant_is_needed_in_the_current_phase() {
-    let (phaser, [mut a, mut b]) = members();
+    let (phaser, [mut a, mut b]) = participants();
     let mut wait = a.wait();
     assert_eq!(poll(&mut wait, Waker::noop()), Pending);
     let mut c = phaser.register().unwrap();
@@ -134,7 +137,7 @@ fn a_new_participant_is_needed_in_the_current_phase() {
 
 #[test]
 fn a_new_participant_begins_with_the_phase_that_is_present() {
-    let (phaser, [mut a]) = members();
+    let (phaser, [mut a]) = participants();
     for phase in 0..3 {
         assert_eq!(poll(&mut a.wait(), Waker::noop()), Led(phase));
     }
@@ -145,18 +148,18 @@ fn a_new_participant_begins_with_the_phase_that_is_present() {
 
 #[test]
 fn many_register_at_once_and_in_the_same_phase() {
-    let (phaser, [mut a]) = members();
+    let (phaser, [mut a]) = participants();
     assert_eq!(poll(&mut a.wait(), Waker::noop()), Led(0));
     assert!(phaser.register_many(0).unwrap().is_empty());
     assert_eq!(numbers(&phaser), (1, 1, 0));
     let mut many = phaser.register_many(20).unwrap();
     assert_eq!((many.len(), numbers(&phaser)), (20, (1, 21, 0)));
-    for member in &mut many {
-        assert_eq!(member.arrive(), Ok(1));
+    for participant in &mut many {
+        assert_eq!(participant.arrive(), Ok(1));
     }
     assert_eq!(poll(&mut a.wait(), Waker::noop()), Led(1));
-    for member in &mut many {
-        assert_eq!(poll(&mut member.wait(), Waker::noop()), Released(1));
+    for participant in &mut many {
+        assert_eq!(poll(&mut participant.wait(), Waker::noop()), Released(1));
     }
 }
 
@@ -164,25 +167,25 @@ fn many_register_at_once_and_in_the_same_phase() {
 fn clones_are_the_same_phaser_and_no_participants() {
     let phaser = Phaser::default();
     let clone = phaser.clone();
-    let mut member = clone.register().unwrap();
+    let mut participant = clone.register().unwrap();
     assert_eq!(numbers(&phaser), (0, 1, 0));
-    assert_eq!(poll(&mut member.wait(), Waker::noop()), Led(0));
+    assert_eq!(poll(&mut participant.wait(), Waker::noop()), Led(0));
     drop(clone);
     assert_eq!(numbers(&phaser), (1, 1, 0));
-    let other = member.phaser().register().unwrap();
+    let other = participant.phaser().register().unwrap();
     assert_eq!(numbers(&phaser), (1, 2, 0));
     // A participant keeps its phaser.
     drop(phaser);
     drop(other);
-    assert_eq!(poll(&mut member.wait(), Waker::noop()), Led(1));
+    assert_eq!(poll(&mut participant.wait(), Waker::noop()), Led(1));
 }
 
 #[test]
 fn one_participant_more_than_fit_is_refused_and_changes_nothing() {
     let phaser = Phaser::new();
     let mut first = phaser.register_many(10).unwrap();
-    for member in &mut first[1..] {
-        member.arrive().unwrap();
+    for participant in &mut first[1..] {
+        participant.arrive().unwrap();
     }
     for n in [MOST - 9, MOST, MOST + 1, usize::MAX] {
         assert_eq!(phaser.register_many(n).unwrap_err(), RegisterError::Full);
@@ -201,8 +204,8 @@ fn one_participant_more_than_fit_is_refused_and_changes_nothing() {
     assert_eq!(numbers(&phaser), (0, MOST, 8));
 
     // As many as fit arrive in one phase, and all leave.
-    for member in &mut rest {
-        assert_eq!(member.arrive(), Ok(0));
+    for participant in &mut rest {
+        assert_eq!(participant.arrive(), Ok(0));
     }
     assert_eq!(numbers(&phaser), (0, MOST, MOST - 1));
     assert_eq!(poll(&mut first[0].wait(), Waker::noop()), Led(0));
@@ -216,7 +219,7 @@ fn one_participant_more_than_fit_is_refused_and_changes_nothing() {
 #[test]
 fn a_participant_that_left_is_no_longer_needed() {
     for leave in LEAVE {
-        let (phaser, [mut a, mut b, c]) = members();
+        let (phaser, [mut a, mut b, c]) = participants();
         let mut wait = a.wait();
         assert_eq!(poll(&mut wait, Waker::noop()), Pending);
         leave(c);
@@ -230,7 +233,7 @@ fn a_participant_that_left_is_no_longer_needed() {
 #[test]
 fn a_participant_that_leaves_takes_its_arrival_along() {
     for leave in LEAVE {
-        let (phaser, [mut a, mut b, mut c]) = members();
+        let (phaser, [mut a, mut b, mut c]) = participants();
         let [wa, wb] = [(); 2].map(|()| CountingWaker::new());
         a.arrive().unwrap();
         let mut wait = b.wait();
@@ -250,13 +253,13 @@ fn a_participant_that_leaves_between_its_phases_takes_nothing_along() {
     // Whether it leads, was released and has seen that, or was released and has not.
     for sees in [true, false] {
         for leaves in [0, 1] {
-            let (phaser, [a, b, mut c]) = members();
-            let mut members = [a, b];
-            members[0].arrive().unwrap();
+            let (phaser, [a, b, mut c]) = participants();
+            let mut participants = [a, b];
+            participants[0].arrive().unwrap();
             c.arrive().unwrap();
-            assert_eq!(members[1].arrive(), Ok(0));
+            assert_eq!(participants[1].arrive(), Ok(0));
             if sees {
-                let outcomes = members
+                let outcomes = participants
                     .each_mut()
                     .map(|m| poll(&mut m.wait(), Waker::noop()));
                 assert_eq!(outcomes, [Released(0), Led(0)]);
@@ -266,10 +269,10 @@ fn a_participant_that_leaves_between_its_phases_takes_nothing_along() {
             let mut wait = c.wait();
             assert_eq!(poll(&mut wait, &waker), Pending);
             assert_eq!(numbers(&phaser), (1, 3, 1));
-            let mut members = Vec::from(members);
-            members.remove(leaves).leave();
+            let mut participants = Vec::from(participants);
+            participants.remove(leaves).leave();
             assert_eq!((numbers(&phaser), waker.wakes()), ((1, 2, 1), 0));
-            members.remove(0).leave();
+            participants.remove(0).leave();
             assert_eq!((numbers(&phaser), waker.wakes()), ((1, 1, 1), 1));
             assert_eq!(poll(&mut wait, &waker), Led(1));
         }
@@ -280,7 +283,7 @@ fn a_participant_that_leaves_between_its_phases_takes_nothing_along() {
 fn if_the_last_that_was_missing_leaves_the_first_to_be_polled_leads() {
     for leave in LEAVE {
         for order in [[0, 1, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
-            let (phaser, [a, b, c, missing]) = members();
+            let (phaser, [a, b, c, missing]) = participants();
             let mut others = [a, b, c];
             let wakers = [(); 3].map(|()| CountingWaker::new());
             let mut waits = others.each_mut().map(Participant::wait);
@@ -311,7 +314,7 @@ fn if_the_last_that_was_missing_leaves_the_first_to_be_polled_leads() {
 #[test]
 fn if_the_last_that_was_missing_leaves_and_nobody_waits_nobody_leads() {
     for leave in LEAVE {
-        let (phaser, [mut a, mut b, missing]) = members();
+        let (phaser, [mut a, mut b, missing]) = participants();
         assert_eq!((a.arrive(), b.arrive()), (Ok(0), Ok(0)));
         leave(missing);
         assert_eq!(numbers(&phaser), (1, 2, 0));
@@ -324,7 +327,7 @@ fn if_the_last_that_was_missing_leaves_and_nobody_waits_nobody_leads() {
 
 #[test]
 fn one_that_begins_to_wait_when_the_phase_is_complete_may_lead_it() {
-    let (phaser, [mut a, mut b, missing]) = members();
+    let (phaser, [mut a, mut b, missing]) = participants();
     let waker = CountingWaker::new();
     let mut wait = a.wait();
     assert_eq!(poll(&mut wait, &waker), Pending);
@@ -338,7 +341,7 @@ fn one_that_begins_to_wait_when_the_phase_is_complete_may_lead_it() {
 
 #[test]
 fn one_that_arrives_again_when_the_phase_is_complete_leads_it() {
-    let (phaser, [mut a, mut b, missing]) = members();
+    let (phaser, [mut a, mut b, missing]) = participants();
     let waker = CountingWaker::new();
     let mut wait = a.wait();
     assert_eq!(poll(&mut wait, &waker), Pending);
@@ -353,7 +356,7 @@ fn one_that_arrives_again_when_the_phase_is_complete_leads_it() {
 
 #[test]
 fn a_new_participant_makes_a_complete_phase_open_again() {
-    let (phaser, [mut a, missing]) = members();
+    let (phaser, [mut a, missing]) = participants();
     let [wa, wb] = [(); 2].map(|()| CountingWaker::new());
     let mut wait = a.wait();
     assert_eq!(poll(&mut wait, &wa), Pending);
@@ -381,7 +384,7 @@ fn a_new_participant_makes_a_complete_phase_open_again() {
 
 #[test]
 fn a_new_participant_that_arrives_in_a_phase_that_was_complete_leads_it() {
-    let (phaser, [mut a, missing]) = members();
+    let (phaser, [mut a, missing]) = participants();
     let waker = CountingWaker::new();
     let mut wait = a.wait();
     assert_eq!(poll(&mut wait, &waker), Pending);
@@ -395,7 +398,7 @@ fn a_new_participant_that_arrives_in_a_phase_that_was_complete_leads_it() {
 
 #[test]
 fn a_wait_that_is_dropped_when_its_complete_phase_is_open_again_withdraws() {
-    let (phaser, [mut a, missing]) = members();
+    let (phaser, [mut a, missing]) = participants();
     let mut wait = a.wait();
     assert_eq!(poll(&mut wait, Waker::noop()), Pending);
     missing.leave();
@@ -408,7 +411,7 @@ fn a_wait_that_is_dropped_when_its_complete_phase_is_open_again_withdraws() {
 
 #[test]
 fn if_all_that_wait_for_a_complete_phase_leave_it_is_over() {
-    let (phaser, [mut a, mut b, mut arrived, missing]) = members();
+    let (phaser, [mut a, mut b, mut arrived, missing]) = participants();
     arrived.arrive().unwrap();
     let (mut first, mut second) = (a.wait(), b.wait());
     assert_eq!(poll(&mut first, Waker::noop()), Pending);
@@ -488,7 +491,7 @@ fn an_empty_phaser_rests_and_can_be_used_again() {
 
 #[test]
 fn one_that_has_arrived_waits_for_the_phase_in_which_it_has() {
-    let (phaser, [mut a, mut b]) = members();
+    let (phaser, [mut a, mut b]) = participants();
     let waker = CountingWaker::new();
     assert_eq!(a.arrive(), Ok(0));
     assert_eq!(numbers(&phaser), (0, 2, 1));
@@ -505,7 +508,7 @@ fn one_that_has_arrived_waits_for_the_phase_in_which_it_has() {
 
 #[test]
 fn arriving_again_in_the_same_phase_does_nothing() {
-    let (phaser, [mut a, mut b]) = members();
+    let (phaser, [mut a, mut b]) = participants();
     for _ in 0..5 {
         assert_eq!(a.arrive(), Ok(0));
         assert_eq!(numbers(&phaser), (0, 2, 1));
@@ -516,7 +519,7 @@ fn arriving_again_in_the_same_phase_does_nothing() {
 
 #[test]
 fn arriving_after_the_phase_is_to_arrive_in_the_next() {
-    let (phaser, [mut a, mut b]) = members();
+    let (phaser, [mut a, mut b]) = participants();
     for phase in 0..3 {
         assert_eq!(a.arrive(), Ok(phase));
         assert_eq!(b.arrive(), Ok(phase));
@@ -529,7 +532,7 @@ fn arriving_after_the_phase_is_to_arrive_in_the_next() {
 
 #[test]
 fn one_that_arrives_alone_goes_through_the_phases() {
-    let (phaser, [mut a]) = members();
+    let (phaser, [mut a]) = participants();
     for phase in 0..3 {
         assert_eq!(a.arrive(), Ok(phase));
     }
@@ -542,7 +545,7 @@ fn one_that_arrives_alone_goes_through_the_phases() {
 #[test]
 fn phases_are_numbered_beyond_the_bits_that_the_word_has_for_them() {
     const WORD: u64 = 1 << 13;
-    let (phaser, [mut a]) = members();
+    let (phaser, [mut a]) = participants();
     for phase in 0..WORD - 2 {
         assert_eq!(a.arrive(), Ok(phase));
     }
@@ -569,7 +572,7 @@ fn phases_are_numbered_beyond_the_bits_that_the_word_has_for_them() {
 
 #[test]
 fn a_phaser_and_its_participants_print_where_they_stand() {
-    let (phaser, [mut a, mut b]) = members();
+    let (phaser, [mut a, mut b]) = participants();
     let prints = |phase: u64, arrived: usize| {
         format!("Phaser {{ phase: {phase}, parties: 2, arrived: {arrived}, closed: false, .. }}")
     };
@@ -604,7 +607,7 @@ fn a_phaser_and_its_participants_print_where_they_stand() {
 
 #[test]
 fn results_are_equal_if_phase_and_leadership_are() {
-    let (_phaser, [mut a, mut b]) = members();
+    let (_phaser, [mut a, mut b]) = participants();
     let mut results = Vec::new();
     for _ in 0..2 {
         a.arrive().unwrap();

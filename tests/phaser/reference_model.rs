@@ -24,7 +24,7 @@ use proptest::{
 
 use support::{
     by_hand::{CountingWaker, Outcome, poll},
-    members::{closed, numbers},
+    phasers::{closed, numbers},
 };
 
 /// The wakers that polls choose from. Several futures may be polled with the same.

@@ -19,7 +19,7 @@ use atomic_barrier::{
 use support::{
     by_hand::{CountingWaker, Outcome, Outcome::*, poll},
     clone_hook::{hooked_waker, unclonable_waker},
-    members::{members, numbers},
+    phasers::{numbers, participants},
     wake_hook::{panic_of, waker_that},
 };
 
@@ -28,8 +28,8 @@ use support::{
 struct Shared(Arc<Mutex<Option<Wait<'static>>>>);
 
 impl Shared {
-    fn new(member: Participant) -> Self {
-        let wait = Box::leak(Box::new(member)).wait();
+    fn new(participant: Participant) -> Self {
+        let wait = Box::leak(Box::new(participant)).wait();
         Self(Arc::new(Mutex::new(Some(wait))))
     }
 
@@ -60,7 +60,7 @@ fn held<const N: usize>(wakers: &[CountingWaker; N]) -> [usize; N] {
 
 #[test]
 fn only_the_last_waker_is_woken() {
-    let (phaser, [mut a, mut b]) = members();
+    let (phaser, [mut a, mut b]) = participants();
     let wakers = [(); 5].map(|()| CountingWaker::new());
     let mut wait = a.wait();
     for waker in &wakers {
@@ -78,7 +78,7 @@ fn only_the_last_waker_is_woken() {
 
 #[test]
 fn a_participant_may_come_with_another_waker_in_each_phase() {
-    let (_phaser, [mut a, mut b]) = members();
+    let (_phaser, [mut a, mut b]) = participants();
     let wakers = [(); 7].map(|()| CountingWaker::new());
     for (phase, waker) in wakers.iter().enumerate() {
         let mut wait = a.wait();
@@ -92,7 +92,7 @@ fn a_participant_may_come_with_another_waker_in_each_phase() {
 
 #[test]
 fn one_waker_may_stand_for_many_participants() {
-    let (_phaser, [mut a, mut b, mut c, mut d]) = members();
+    let (_phaser, [mut a, mut b, mut c, mut d]) = participants();
     let waker = CountingWaker::new();
     for phase in 0..3 {
         let mut waits = [&mut a, &mut b, &mut c].map(Participant::wait);
@@ -109,7 +109,7 @@ fn one_waker_may_stand_for_many_participants() {
 
 #[test]
 fn wakers_go_with_their_participants_and_with_the_phaser() {
-    let (phaser, [mut a, mut b, mut c, missing]) = members();
+    let (phaser, [mut a, mut b, mut c, missing]) = participants();
     let wakers = [(); 3].map(|()| CountingWaker::new());
     let mut wait = a.wait();
     assert_eq!(poll(&mut wait, &wakers[0]), Pending);
@@ -184,7 +184,7 @@ fn a_panic_in_wake_comes_out_of_the_call_after_all_are_woken() {
 
 #[test]
 fn a_leader_whose_wakes_panicked_has_led() {
-    let (phaser, [mut a, mut b]) = members();
+    let (phaser, [mut a, mut b]) = participants();
     // By `wait`, dropped then, and by `arrive`.
     for phase in [0, 1] {
         let waker = panicking_waker();
@@ -203,7 +203,7 @@ fn a_leader_whose_wakes_panicked_has_led() {
 
 #[test]
 fn a_panic_in_the_observers_wake_comes_out_after_all_are_woken() {
-    let (phaser, [mut a, mut b]) = members();
+    let (phaser, [mut a, mut b]) = participants();
     let waker = CountingWaker::new();
     let panicking = panicking_waker();
     let mut wait = a.wait();
@@ -223,7 +223,7 @@ fn a_panic_in_the_observers_wake_comes_out_after_all_are_woken() {
 #[cfg(feature = "std")]
 #[test]
 fn a_participant_that_panics_may_wake_one_that_panics() {
-    let (phaser, [mut a, mut b, missing]) = members();
+    let (phaser, [mut a, mut b, missing]) = participants();
     let waker = CountingWaker::new();
     let panicking = panicking_waker();
     let (mut wait, mut other) = (a.wait(), b.wait());
@@ -242,7 +242,7 @@ fn a_participant_that_panics_may_wake_one_that_panics() {
 
 #[test]
 fn a_panic_in_clone_on_the_first_poll_counts_for_nothing() {
-    let (phaser, [mut a, mut b]) = members();
+    let (phaser, [mut a, mut b]) = participants();
     let waker = CountingWaker::new();
     let mut wait = a.wait();
     for _ in 0..3 {
@@ -260,7 +260,7 @@ fn a_panic_in_clone_on_the_first_poll_counts_for_nothing() {
 
 #[test]
 fn a_panic_in_clone_on_a_later_poll_loses_nothing() {
-    let (phaser, [mut a, mut b, mut c]) = members();
+    let (phaser, [mut a, mut b, mut c]) = participants();
     let [first, last] = [(); 2].map(|()| CountingWaker::new());
     let mut wait = a.wait();
     let mut other = b.wait();
@@ -284,7 +284,7 @@ fn a_panic_in_clone_on_a_later_poll_loses_nothing() {
 #[test]
 fn a_phase_completed_while_a_waker_is_cloned_is_the_one_waited_for() {
     for later in [false, true] {
-        let (phaser, [mut a, b, missing]) = members();
+        let (phaser, [mut a, b, missing]) = participants();
         let waker = CountingWaker::new();
         let other = Shared::new(b);
         let left = Arc::new(Mutex::new(Some(missing)));
@@ -334,7 +334,7 @@ fn undroppable_waker() -> Waker {
 /// A participant that has left an undroppable waker in its slot, in phase 1; and a waker whose clone lets
 /// the other participant arrive.
 fn about_to_replace() -> (Phaser, Participant, Waker) {
-    let (phaser, [mut a, mut b]) = members();
+    let (phaser, [mut a, mut b]) = participants();
     let waker = undroppable_waker();
     let mut wait = a.wait();
     assert_eq!(poll(&mut wait, &waker), Pending);
@@ -391,7 +391,7 @@ fn a_plain_wait_that_panics_in_the_drop_of_a_replaced_waker_has_led() {
 fn a_waker_may_poll_another_task() {
     // First to be woken, and last.
     for order in [[0, 1], [1, 0]] {
-        let (phaser, [a, b, mut c]) = members();
+        let (phaser, [a, b, mut c]) = participants();
         let shared = [a, b].map(Shared::new);
         let outcomes = Arc::new(Mutex::new(Vec::new()));
         let counting = CountingWaker::new();
@@ -413,7 +413,7 @@ fn a_waker_may_poll_another_task() {
 
 #[test]
 fn a_waker_may_go_on_to_the_next_phase() {
-    let (phaser, [mut a, b, c, mut d]) = members();
+    let (phaser, [mut a, b, c, mut d]) = participants();
     let counting = [(); 2].map(|()| CountingWaker::new());
     let b = Arc::new(Mutex::new(b));
     let kept = Arc::new(Mutex::new(c));
@@ -493,12 +493,12 @@ fn a_waker_that_is_dropped_may_use_the_phaser() {
 
     impl Drop for OnDrop {
         fn drop(&mut self) {
-            let mut member = self.0.register().unwrap();
-            member.arrive().unwrap();
+            let mut participant = self.0.register().unwrap();
+            participant.arrive().unwrap();
         }
     }
 
-    let (phaser, [mut a, mut b]) = members();
+    let (phaser, [mut a, mut b]) = participants();
     let waker = Waker::from(Arc::new(OnDrop(phaser.clone())));
     let counting = CountingWaker::new();
     let mut wait = a.wait();
@@ -538,7 +538,7 @@ fn one_that_changes_its_waker_in_each_wake_is_not_woken_without_end() {
         }
     }
 
-    let (phaser, [leader, member, missing]) = members();
+    let (phaser, [leader, participant, missing]) = participants();
     let wait = Arc::new(Mutex::new(Box::leak(Box::new(leader)).wait_leader()));
     let held = Arc::new(Mutex::new(None));
     // In the first slot: it is woken first, leads at once, and holds the release.
@@ -560,13 +560,13 @@ fn one_that_changes_its_waker_in_each_wake_is_not_woken_without_end() {
             .poll(&mut context)
             .is_pending()
     );
-    let member = Shared::new(member);
-    let waker = Waker::from(Arc::new(Polls(member.clone(), 0)));
-    assert_eq!(member.poll(&waker), Pending);
+    let participant = Shared::new(participant);
+    let waker = Waker::from(Arc::new(Polls(participant.clone(), 0)));
+    assert_eq!(participant.poll(&waker), Pending);
 
     missing.leave();
-    assert_eq!(member.poll(Waker::noop()), Pending);
+    assert_eq!(participant.poll(Waker::noop()), Pending);
     drop(held.lock().unwrap().take());
-    assert_eq!(member.poll(Waker::noop()), Released(0));
+    assert_eq!(participant.poll(Waker::noop()), Released(0));
     assert_eq!(numbers(&phaser), (1, 2, 0));
 }

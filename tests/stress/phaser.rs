@@ -27,7 +27,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use support::{
     block_on::block_on,
-    members::closed,
+    phasers::closed,
     random::Random,
     stress_run::{pass, time_of_each, watch},
 };
@@ -138,16 +138,16 @@ enum Ways {
 /// One phase, waited for in a random way. Returns whether the participant led it.
 async fn meet(
     stress: &Stress,
-    member: &mut Participant,
+    participant: &mut Participant,
     random: &mut Random,
     ways: Ways,
     phase: u64,
 ) -> Result<bool, Closed> {
     if random.below(6) == 0 {
-        assert_eq!(member.arrive()?, phase);
+        assert_eq!(participant.arrive()?, phase);
         yields(random.below(4)).await;
     } else if random.below(6) == 0 {
-        let leader = member.wait_leader().await?;
+        let leader = participant.wait_leader().await?;
         if let Some(leader) = &leader {
             assert_eq!(leader.phase(), phase);
             yields(random.below(4)).await;
@@ -158,17 +158,17 @@ async fn meet(
     }
     loop {
         let result = match random.below(4) {
-            0 | 1 => for_a_while(member.wait(), random).await,
+            0 | 1 => for_a_while(participant.wait(), random).await,
             2 if ways == Ways::OfThreads => {
                 let time = Duration::from_micros(random.below(100));
-                match member.wait_blocking_timeout(time) {
+                match participant.wait_blocking_timeout(time) {
                     Err(WaitError::TimedOut) => None,
                     Err(_) => Some(Err(closed())),
                     Ok(result) => Some(Ok(result)),
                 }
             }
-            3 if ways == Ways::OfThreads => Some(member.wait_blocking()),
-            _ => Some(member.wait().await),
+            3 if ways == Ways::OfThreads => Some(participant.wait_blocking()),
+            _ => Some(participant.wait().await),
         };
         match result {
             Some(result) => {
@@ -182,9 +182,9 @@ async fn meet(
 }
 
 /// Stays until the phaser is closed, and sees every phase.
-async fn stay(stress: Arc<Stress>, mut member: Participant, mut random: Random, ways: Ways) {
+async fn stay(stress: Arc<Stress>, mut participant: Participant, mut random: Random, ways: Ways) {
     let mut phase = 0;
-    while let Ok(leads) = meet(&stress, &mut member, &mut random, ways, phase).await {
+    while let Ok(leads) = meet(&stress, &mut participant, &mut random, ways, phase).await {
         stress.enter(phase, leads, true);
         phase += 1;
     }
@@ -192,20 +192,20 @@ async fn stay(stress: Arc<Stress>, mut member: Participant, mut random: Random, 
 }
 
 /// Sees some consecutive phases and goes, one way or another.
-async fn visit(stress: Arc<Stress>, mut member: Participant, mut random: Random, ways: Ways) {
+async fn visit(stress: Arc<Stress>, mut participant: Participant, mut random: Random, ways: Ways) {
     stress.guests.fetch_add(1, Ordering::Relaxed);
-    let first = member.phase();
+    let first = participant.phase();
     for phase in first..first + random.below(6) {
-        assert_eq!(member.phase(), phase);
-        match meet(&stress, &mut member, &mut random, ways, phase).await {
+        assert_eq!(participant.phase(), phase);
+        match meet(&stress, &mut participant, &mut random, ways, phase).await {
             Ok(leads) => stress.enter(phase, leads, false),
             Err(_) => return,
         }
     }
     match random.below(5) {
-        0 => _ = member.arrive(),
-        1 => _ = for_a_while(member.wait(), &mut random).await,
-        2 => _ = for_a_while(member.wait_leader(), &mut random).await,
+        0 => _ = participant.arrive(),
+        1 => _ = for_a_while(participant.wait(), &mut random).await,
+        2 => _ = for_a_while(participant.wait_leader(), &mut random).await,
         3 => {
             stress.panics.fetch_add(1, Ordering::Relaxed);
             resume_unwind(Box::new("a guest"));
@@ -215,8 +215,8 @@ async fn visit(stress: Arc<Stress>, mut member: Participant, mut random: Random,
 }
 
 /// A guest whose panic stays its own.
-async fn guest(stress: Arc<Stress>, member: Participant, seed: usize, ways: Ways) {
-    let visit = visit(stress, member, Random::of_party(seed), ways);
+async fn guest(stress: Arc<Stress>, participant: Participant, seed: usize, ways: Ways) {
+    let visit = visit(stress, participant, Random::of_party(seed), ways);
     if let Err(panic) = AssertUnwindSafe(visit).catch_unwind().await {
         if panic.downcast_ref() != Some(&"a guest") {
             resume_unwind(panic);
@@ -226,9 +226,9 @@ async fn guest(stress: Arc<Stress>, member: Participant, seed: usize, ways: Ways
 
 /// Lets guests come, one after another, and aborts some of them.
 async fn host_on_tokio(stress: Arc<Stress>, mut random: Random) {
-    while let Ok(member) = stress.phaser.register() {
+    while let Ok(participant) = stress.phaser.register() {
         let seed = random.below(1 << 20) as usize;
-        let task = tokio::spawn(guest(stress.clone(), member, seed, Ways::OfTasks));
+        let task = tokio::spawn(guest(stress.clone(), participant, seed, Ways::OfTasks));
         if random.below(3) == 0 {
             yields(random.below(40)).await;
             task.abort();
@@ -242,11 +242,11 @@ async fn host_on_tokio(stress: Arc<Stress>, mut random: Random) {
 
 /// The same on any executor. Without one there are no tasks to abort.
 async fn host(stress: Arc<Stress>, mut random: Random, executor: Option<&smol::Executor<'static>>) {
-    while let Ok(member) = stress.phaser.register() {
+    while let Ok(participant) = stress.phaser.register() {
         let seed = random.below(1 << 20) as usize;
         match executor {
             Some(executor) => {
-                let task = executor.spawn(guest(stress.clone(), member, seed, Ways::OfTasks));
+                let task = executor.spawn(guest(stress.clone(), participant, seed, Ways::OfTasks));
                 if random.below(3) == 0 {
                     yields(random.below(40)).await;
                     task.cancel().await;
@@ -254,7 +254,7 @@ async fn host(stress: Arc<Stress>, mut random: Random, executor: Option<&smol::E
                     task.await;
                 }
             }
-            None => guest(stress.clone(), member, seed, Ways::OfThreads).await,
+            None => guest(stress.clone(), participant, seed, Ways::OfThreads).await,
         }
         observe(&stress, &mut random).await;
     }
@@ -307,9 +307,12 @@ fn randoms() -> impl Iterator<Item = Random> {
 fn run_on_tokio(name: &str, runtime: impl Fn() -> Runtime + Sync) {
     run(name, |stress, core, hosts| {
         runtime().block_on(async {
-            let core = core.into_iter().zip(randoms()).map(|(member, random)| {
-                tokio::spawn(stay(stress.clone(), member, random, Ways::OfTasks))
-            });
+            let core = core
+                .into_iter()
+                .zip(randoms())
+                .map(|(participant, random)| {
+                    tokio::spawn(stay(stress.clone(), participant, random, Ways::OfTasks))
+                });
             let core: Vec<_> = core.collect();
             let hosts = (0..hosts).map(|host| {
                 tokio::spawn(host_on_tokio(stress.clone(), Random::of_party(100 + host)))
@@ -343,9 +346,12 @@ fn smol_on_two_threads() {
             for _ in 0..2 {
                 scope.spawn(|| block_on(executor.run(finished.recv())));
             }
-            let core = core.into_iter().zip(randoms()).map(|(member, random)| {
-                executor.spawn(stay(stress.clone(), member, random, Ways::OfTasks))
-            });
+            let core = core
+                .into_iter()
+                .zip(randoms())
+                .map(|(participant, random)| {
+                    executor.spawn(stay(stress.clone(), participant, random, Ways::OfTasks))
+                });
             let core: Vec<_> = core.collect();
             let hosts = (0..hosts).map(|n| {
                 executor.spawn(host(
@@ -364,8 +370,9 @@ fn smol_on_two_threads() {
 fn plain_threads() {
     run("threads", |stress, core, hosts| {
         thread::scope(|scope| {
-            for (member, random) in core.into_iter().zip(randoms()) {
-                scope.spawn(|| block_on(stay(stress.clone(), member, random, Ways::OfThreads)));
+            for (participant, random) in core.into_iter().zip(randoms()) {
+                scope
+                    .spawn(|| block_on(stay(stress.clone(), participant, random, Ways::OfThreads)));
             }
             for n in 0..hosts {
                 scope

@@ -11,7 +11,7 @@ pub mod by_hand;
 pub mod clone_hook;
 pub mod counting_allocator;
 pub mod hostile;
-pub mod members;
+pub mod phasers;
 pub mod random;
 pub mod stress_run;
 pub mod wake_hook;

@@ -92,7 +92,7 @@ fn block_on<F: Future + Unpin>(mut future: F) -> F::Output {
 
 /// What the tasks have done, on locks that shuttle does not see: they add no schedules.
 struct Books {
-    /// The phase in which each task has certainly not arrived, while it is a member.
+    /// The phase in which each task has certainly not arrived, while it is a participant.
     owed: Vec<Mutex<Option<u64>>>,
     /// The phases that somebody has led.
     led: Mutex<BTreeSet<u64>>,
@@ -110,39 +110,42 @@ impl Books {
         *self.owed[task].lock().unwrap() = phase.into();
     }
 
-    /// Nobody leaves a phase that a member has not entered, and one at most leads it.
+    /// Nobody leaves a phase that a participant has not entered, and one at most leads it.
     fn ended(&self, phase: u64, leads: bool) {
         for owed in &self.owed {
             let owed = *owed.lock().unwrap();
-            assert!(owed.is_none_or(|owed| owed > phase), "a member is missing");
+            assert!(
+                owed.is_none_or(|owed| owed > phase),
+                "a participant is missing"
+            );
         }
         let first = !leads || self.led.lock().unwrap().insert(phase);
         assert!(first, "a second leader");
     }
 }
 
-/// One member of a phaser, for as long as it is one.
+/// One participant of a phaser, for as long as it is one.
 struct Life<'a> {
     books: &'a Books,
     task: usize,
-    member: Participant,
+    participant: Participant,
     phase: u64,
 }
 
 impl<'a> Life<'a> {
     fn begin(phaser: &Phaser, books: &'a Books, task: usize) -> Option<Self> {
-        let member = phaser.register().ok()?;
-        Some(Self::of(member, books, task))
+        let participant = phaser.register().ok()?;
+        Some(Self::of(participant, books, task))
     }
 
-    fn of(member: Participant, books: &'a Books, task: usize) -> Self {
-        // It cannot end without this member.
-        let phase = member.phase();
+    fn of(participant: Participant, books: &'a Books, task: usize) -> Self {
+        // It cannot end without this participant.
+        let phase = participant.phase();
         books.owes(task, phase);
         Self {
             books,
             task,
-            member,
+            participant,
             phase,
         }
     }
@@ -158,20 +161,20 @@ impl<'a> Life<'a> {
         loop {
             self.books.owes(self.task, None);
             let result = match thread_rng().gen_range(0..6) {
-                0 => block_on(self.member.wait())?,
+                0 => block_on(self.participant.wait())?,
                 1 => {
-                    let phase = self.member.arrive()?;
+                    let phase = self.participant.arrive()?;
                     if phase != self.phase {
                         // The end of the one in which it gave up too late is not observed.
                         assert!(gave_up && phase == self.phase + 1);
                         self.books.ended(self.phase, false);
                         self.phase = phase;
                     }
-                    block_on(self.member.wait())?
+                    block_on(self.participant.wait())?
                 }
-                2 => self.member.wait_blocking()?,
+                2 => self.participant.wait_blocking()?,
                 3 => {
-                    let leader = block_on(self.member.wait_leader())?;
+                    let leader = block_on(self.participant.wait_leader())?;
                     if let Some(leader) = &leader {
                         assert_eq!(leader.phase(), self.phase);
                         self.books.ended(self.phase, true);
@@ -184,7 +187,7 @@ impl<'a> Life<'a> {
                     break;
                 }
                 _ => {
-                    let mut wait = self.member.wait();
+                    let mut wait = self.participant.wait();
                     let polls = thread_rng().gen_range(1..3);
                     let mut polled = (0..polls).map(|_| poll(&mut wait, &Unpark::new()));
                     let ready = polled.find(Poll::is_ready);
@@ -209,7 +212,7 @@ impl<'a> Life<'a> {
 
 impl Drop for Life<'_> {
     fn drop(&mut self) {
-        // Before its member leaves.
+        // Before its participant leaves.
         self.books.owes(self.task, None);
     }
 }
@@ -218,17 +221,17 @@ impl Drop for Life<'_> {
 fn come_and_go(tasks: usize) {
     let phaser = Phaser::new();
     let books = Books::new(tasks);
-    let members = phaser.register_many(tasks).unwrap();
+    let participants = phaser.register_many(tasks).unwrap();
     for task in 0..tasks {
         books.owes(task, 0);
     }
-    let tasks: Vec<_> = members
+    let tasks: Vec<_> = participants
         .into_iter()
         .enumerate()
-        .map(|(task, member)| {
+        .map(|(task, participant)| {
             let (phaser, books) = (phaser.clone(), books.clone());
             thread::spawn(move || {
-                let mut life = Some(Life::of(member, &books, task));
+                let mut life = Some(Life::of(participant, &books, task));
                 for _ in 0..2 {
                     let mut life = match life.take() {
                         Some(first) => first,
@@ -239,7 +242,7 @@ fn come_and_go(tasks: usize) {
                     }
                     if thread_rng().gen_ratio(1, 3) {
                         // Leaves in the middle of a wait.
-                        let mut wait = life.member.wait();
+                        let mut wait = life.participant.wait();
                         books.owes(task, None);
                         let _ = poll(&mut wait, &Unpark::new());
                     }

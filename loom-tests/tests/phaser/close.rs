@@ -4,7 +4,7 @@ use std::task::Poll;
 
 use crate::support::{
     Counter, explore, explore_bounded,
-    phaser::{Waiting, assert_empty, assert_no_slot_is_lost, members},
+    phaser::{Waiting, assert_empty, assert_no_slot_is_lost, participants},
     poll,
 };
 use atomic_barrier_over_loom::{
@@ -22,7 +22,7 @@ fn closes(phaser: &Phaser) -> thread::JoinHandle<()> {
 fn a_close_against_a_first_poll() {
     let outcomes = ["closed", "woken to find it closed"];
     explore(380, &outcomes, || {
-        let (phaser, [a, b]) = members();
+        let (phaser, [a, b]) = participants();
         let counter = Counter::new();
         let closer = closes(&phaser);
 
@@ -40,7 +40,7 @@ fn a_close_against_a_first_poll() {
 fn a_close_against_a_poll_with_a_fresh_waker() {
     let outcomes = ["closed", "woken to find it closed"];
     explore_bounded(3, 850, &outcomes, || {
-        let (phaser, [a, b]) = members();
+        let (phaser, [a, b]) = participants();
         let (old, new) = (Counter::new(), Counter::new());
         let mut a = Waiting::arrived(a, &old);
         let closer = closes(&phaser);
@@ -57,7 +57,7 @@ fn a_close_against_a_poll_with_a_fresh_waker() {
 #[test]
 fn a_close_against_a_wait_that_is_dropped() {
     explore(54, &["withdrawn"], || {
-        let (phaser, [a, b]) = members();
+        let (phaser, [a, b]) = participants();
         let counter = Counter::new();
         let a = Waiting::arrived(a, &counter);
         let closer = closes(&phaser);
@@ -78,7 +78,7 @@ fn a_close_against_a_wait_that_is_dropped() {
 #[test]
 fn a_close_against_the_departure_of_one_that_waits() {
     explore_bounded(3, 2_600, &["gone"], || {
-        let (phaser, [a, b]) = members();
+        let (phaser, [a, b]) = participants();
         let counter = Counter::new();
         let a = Waiting::arrived(a, &counter);
         let closer = closes(&phaser);
@@ -96,7 +96,7 @@ fn a_close_against_the_departure_of_one_that_waits() {
 fn a_close_against_a_departure_that_would_complete() {
     let outcomes = ["woken to find it closed", "woken to lead"];
     explore(350, &outcomes, || {
-        let (phaser, [a, b]) = members();
+        let (phaser, [a, b]) = participants();
         let counter = Counter::new();
         let a = Waiting::arrived(a, &counter);
         let closer = closes(&phaser);
@@ -116,7 +116,7 @@ fn a_close_against_a_departure_that_would_complete() {
 fn a_close_against_the_last_arrival() {
     let outcomes = ["closed, woken to find it closed", "led, woken"];
     explore(73, &outcomes, || {
-        let (phaser, [a, b]) = members();
+        let (phaser, [a, b]) = participants();
         let counters = [Counter::new(), Counter::new()];
         let a = Waiting::arrived(a, &counters[0]);
         let closer = closes(&phaser);
@@ -142,7 +142,7 @@ fn a_close_against_the_last_arrival() {
 fn a_close_against_a_held_release() {
     let outcomes = ["woken, newcomer woken to find it closed"];
     explore(130, &outcomes, || {
-        let (phaser, [a, mut b]) = members();
+        let (phaser, [a, mut b]) = participants();
         let counters = [Counter::new(), Counter::new()];
         let a = Waiting::arrived(a, &counters[0]);
         let Poll::Ready(Ok(Some(leader))) = poll(&mut b.wait_leader(), &Counter::new()) else {
@@ -165,7 +165,7 @@ fn a_close_against_a_held_release() {
 #[test]
 fn a_close_against_one_that_is_woken_to_lead() {
     explore(610, &["led"], || {
-        let (phaser, [a, b]) = members();
+        let (phaser, [a, b]) = participants();
         let counter = Counter::new();
         let mut a = Waiting::arrived(a, &counter);
         b.leave();
@@ -185,7 +185,7 @@ fn a_close_against_one_that_is_woken_to_lead() {
 fn a_close_against_a_registration() {
     let outcomes = ["refused", "registered"];
     explore(43, &outcomes, || {
-        let (phaser, [a]) = members();
+        let (phaser, [a]) = participants();
         let closer = closes(&phaser);
 
         let registered = phaser.register();
@@ -193,8 +193,8 @@ fn a_close_against_a_registration() {
         assert_eq!(phaser.parties(), 1 + usize::from(registered.is_ok()));
         drop(a);
         let outcome = match registered {
-            Ok(mut member) => {
-                assert!(member.arrive().is_err());
+            Ok(mut participant) => {
+                assert!(participant.arrive().is_err());
                 "registered"
             }
             Err(error) => {
@@ -210,7 +210,7 @@ fn a_close_against_a_registration() {
 #[test]
 fn a_close_against_another() {
     explore(110, &["woken to find it closed"], || {
-        let (phaser, [a, b]) = members();
+        let (phaser, [a, b]) = participants();
         let counter = Counter::new();
         let a = Waiting::arrived(a, &counter);
         let closer = closes(&phaser);
@@ -229,15 +229,15 @@ fn a_close_against_another() {
 
 /// A phaser with the first slots for observers.
 fn observed<const N: usize>() -> (Phaser, [Participant; N]) {
-    let (phaser, members) = members();
+    let (phaser, participants) = participants();
     assert!(poll(&mut phaser.observe(0), &Counter::new()).is_pending());
-    (phaser, members)
+    (phaser, participants)
 }
 
 /// Observes phase 0 by a first poll, or by one with a fresh waker, against its `end`.
 fn observe_against(floor: usize, outcomes: &[&str], again: bool, end: fn(&Phaser, Participant)) {
     explore(floor, outcomes, move || {
-        let (phaser, [member]) = observed();
+        let (phaser, [participant]) = observed();
         let (old, counter) = (Counter::new(), Counter::new());
         let mut observation = phaser.observe(0);
         if again {
@@ -245,7 +245,7 @@ fn observe_against(floor: usize, outcomes: &[&str], again: bool, end: fn(&Phaser
         }
         let other = thread::spawn({
             let phaser = phaser.clone();
-            move || end(&phaser, member)
+            move || end(&phaser, participant)
         });
 
         let polled = poll(&mut observation, &counter);
@@ -272,8 +272,8 @@ fn an_observers_first_poll_against_the_end_of_its_phase() {
         7_300,
         &["Ok(()) at once", "Ok(()) woken"],
         false,
-        |_, mut member| {
-            member.arrive().unwrap();
+        |_, mut participant| {
+            participant.arrive().unwrap();
         },
     );
 }
@@ -284,8 +284,8 @@ fn an_observers_poll_with_a_fresh_waker_against_the_end_of_its_phase() {
         730,
         &["Ok(()) at once", "Ok(()) woken"],
         true,
-        |_, mut member| {
-            member.arrive().unwrap();
+        |_, mut participant| {
+            participant.arrive().unwrap();
         },
     );
 }
@@ -296,8 +296,8 @@ fn an_observers_first_poll_against_the_last_departure() {
         540,
         &["Ok(()) at once", "Ok(()) woken"],
         false,
-        |_, member| {
-            member.leave();
+        |_, participant| {
+            participant.leave();
         },
     );
 }
@@ -305,25 +305,27 @@ fn an_observers_first_poll_against_the_last_departure() {
 #[test]
 fn an_observers_first_poll_against_a_close() {
     let outcomes = ["Err(Closed) at once", "Err(Closed) woken"];
-    observe_against(5_100, &outcomes, false, |phaser, _member| phaser.close());
+    observe_against(5_100, &outcomes, false, |phaser, _participant| {
+        phaser.close()
+    });
 }
 
 #[test]
 fn an_observers_poll_with_a_fresh_waker_against_a_close() {
     let outcomes = ["Err(Closed) at once", "Err(Closed) woken"];
-    observe_against(550, &outcomes, true, |phaser, _member| phaser.close());
+    observe_against(550, &outcomes, true, |phaser, _participant| phaser.close());
 }
 
 #[test]
 fn an_observers_first_poll_against_a_held_release() {
     let outcomes = ["at once", "woken"];
     explore(7_300, &outcomes, || {
-        let (phaser, [mut member]) = observed();
+        let (phaser, [mut participant]) = observed();
         let counter = Counter::new();
-        core::mem::forget(poll(&mut member.wait_leader(), &Counter::new()));
+        core::mem::forget(poll(&mut participant.wait_leader(), &Counter::new()));
         assert_eq!((phaser.phase(), phaser.arrived()), (0, 1));
         // Its leader was leaked: leaving releases it, and then ends the next phase.
-        let leader = thread::spawn(move || member.leave());
+        let leader = thread::spawn(move || participant.leave());
 
         let mut observation = phaser.observe(0);
         let polled = poll(&mut observation, &counter);
@@ -344,12 +346,12 @@ fn an_observers_first_poll_against_a_held_release() {
 #[test]
 fn an_observer_that_is_dropped_against_the_end_of_its_phase() {
     explore(39, &["0 wakes", "1 wakes"], || {
-        let (phaser, [mut member]) = observed();
+        let (phaser, [mut participant]) = observed();
         let counter = Counter::new();
         let mut observation = phaser.observe(0);
         assert!(poll(&mut observation, &counter).is_pending());
         let other = thread::spawn(move || {
-            member.arrive().unwrap();
+            participant.arrive().unwrap();
         });
 
         drop(observation);
@@ -362,7 +364,7 @@ fn an_observer_that_is_dropped_against_the_end_of_its_phase() {
 #[test]
 fn a_close_against_a_registration_in_a_complete_phase() {
     explore(43, &["woken to find it closed", "woken to lead"], || {
-        let (phaser, [a, b]) = members();
+        let (phaser, [a, b]) = participants();
         let counter = Counter::new();
         let a = Waiting::arrived(a, &counter);
         b.leave();
@@ -382,7 +384,7 @@ fn a_close_against_a_registration_in_a_complete_phase() {
 #[test]
 fn a_close_against_the_drop_of_the_only_wait_in_a_complete_phase() {
     explore(1_000, &["over"], || {
-        let (phaser, [a, b]) = members();
+        let (phaser, [a, b]) = participants();
         let (counter, watcher) = (Counter::new(), Counter::new());
         let a = Waiting::arrived(a, &counter);
         let mut observation = phaser.observe(0);

@@ -10,7 +10,7 @@ use std::{
 
 use crate::support::{
     Counter, explore, explore_bounded,
-    phaser::{Waiting, assert_no_slot_is_lost, members},
+    phaser::{Waiting, assert_no_slot_is_lost, participants},
     poll,
 };
 use atomic_barrier_over_loom::{
@@ -34,7 +34,7 @@ fn assert_over(mut observation: Observation<'_>, counter: &Arc<Counter>) {
 
 /// Two that wait, in a phase that a third has completed by leaving.
 fn complete() -> (Phaser, [Waiting; 2], [Arc<Counter>; 2]) {
-    let (phaser, [a, b, c]) = members();
+    let (phaser, [a, b, c]) = participants();
     let counters = [Counter::new(), Counter::new()];
     let a = Waiting::arrived(a, &counters[0]);
     let b = Waiting::arrived(b, &counters[1]);
@@ -49,7 +49,7 @@ fn complete() -> (Phaser, [Waiting; 2], [Arc<Counter>; 2]) {
 fn a_departure_against_the_drop_of_the_only_wait() {
     let outcomes = ["over", "withdrawn"];
     explore(11, &outcomes, || {
-        let (phaser, [a, b]) = members();
+        let (phaser, [a, b]) = participants();
         let (counter, watcher) = (Counter::new(), Counter::new());
         let a = Waiting::arrived(a, &counter);
         let observation = observe(&phaser, 0, &watcher);
@@ -79,7 +79,7 @@ fn a_departure_against_the_drop_of_the_only_wait() {
 fn a_departure_against_the_drop_of_one_wait_of_two() {
     let outcomes = ["withdrawn", "woken to lead"];
     explore(11, &outcomes, || {
-        let (phaser, [a, b, c]) = members();
+        let (phaser, [a, b, c]) = participants();
         let counters = [Counter::new(), Counter::new()];
         let a = Waiting::arrived(a, &counters[0]);
         let b = Waiting::arrived(b, &counters[1]);
@@ -189,7 +189,7 @@ fn a_departure_of_one_that_waits_against_a_poll_of_the_other() {
 #[test]
 fn a_departure_against_that_of_a_participant_whose_wait_was_leaked() {
     explore_bounded(3, 63, &["in 1"], || {
-        let (phaser, [mut a, b]) = members();
+        let (phaser, [mut a, b]) = participants();
         let (counter, watcher) = (Counter::new(), Counter::new());
         let mut wait = a.wait();
         assert_eq!(poll(&mut wait, &counter), Poll::Pending);
@@ -209,7 +209,7 @@ fn a_departure_against_that_of_a_participant_whose_wait_was_leaked() {
 #[test]
 fn a_departure_against_the_drop_of_a_wait_that_did_not_make_the_arrival() {
     explore(11, &["over"], || {
-        let (phaser, [mut a, b]) = members();
+        let (phaser, [mut a, b]) = participants();
         let (counter, watcher) = (Counter::new(), Counter::new());
         a.arrive().unwrap();
         let a = Waiting::arrived(a, &counter);
@@ -232,7 +232,7 @@ fn a_departure_against_the_drop_of_a_wait_that_did_not_make_the_arrival() {
 fn a_departure_against_the_drop_of_one_wait_and_a_poll_of_the_other() {
     let outcomes = ["led", "withdrawn", "woken to lead"];
     explore_bounded(2, 4_000, &outcomes, || {
-        let (phaser, [a, b, c]) = members();
+        let (phaser, [a, b, c]) = participants();
         let counters = [Counter::new(), Counter::new(), Counter::new()];
         let a = Waiting::arrived(a, &counters[0]);
         let mut b = Waiting::arrived(b, &counters[1]);
@@ -276,7 +276,7 @@ type Race = fn(Waiting, Participant, &Arc<Counter>) -> (Participant, &'static st
 /// its own. A search for a leader may have passed it when it was free.
 fn race_in_a_wake(floor: usize, outcomes: &[&str], race: Race) {
     explore_bounded(3, floor, outcomes, move || {
-        let (phaser, [first, second, mut third, fourth]) = members();
+        let (phaser, [first, second, mut third, fourth]) = participants();
         third.arrive().unwrap();
         // Its slot is free from now on.
         first.leave();
@@ -287,9 +287,9 @@ fn race_in_a_wake(floor: usize, outcomes: &[&str], race: Race) {
             let (place, outcome, fresh) = (place.clone(), outcome.clone(), fresh.clone());
             move || {
                 let (wait, waker) = place.lock().unwrap().take().unwrap();
-                let (member, led) = wait.ready(0);
+                let (participant, led) = wait.ready(0);
                 assert!(led);
-                let mut wait = Waiting::new(member);
+                let mut wait = Waiting::new(participant);
                 assert_eq!(wait.poll_with(&waker), Poll::Pending);
                 drop(waker);
                 *outcome.lock().unwrap() = Some(race(wait, third, &fresh));
@@ -304,8 +304,8 @@ fn race_in_a_wake(floor: usize, outcomes: &[&str], race: Race) {
         *place.lock().unwrap() = Some((wait, waker));
 
         second.leave();
-        let (member, outcome) = outcome.lock().unwrap().take().unwrap();
-        drop(member);
+        let (participant, outcome) = outcome.lock().unwrap().take().unwrap();
+        drop(participant);
         assert_no_slot_is_lost(&phaser, &[&old, &fresh]);
         outcome.into()
     });
@@ -336,7 +336,7 @@ fn a_departure_against_a_participant_that_goes_to_another_slot_and_stops_to_wait
             let leaver = thread::spawn(move || other.leave());
 
             let led = wait.poll(fresh).is_ready();
-            let member = wait.stop();
+            let participant = wait.stop();
             leaver.join().unwrap();
             let is_over = poll(&mut phaser.observe(1), &Counter::new()).is_ready();
             assert_eq!(is_over, phaser.phase() == 2, "nobody is responsible");
@@ -345,7 +345,7 @@ fn a_departure_against_a_participant_that_goes_to_another_slot_and_stops_to_wait
                 (false, true) => "over",
                 (false, false) => "withdrawn",
             };
-            (member, outcome)
+            (participant, outcome)
         },
     );
 }
@@ -358,7 +358,7 @@ fn publishes_against(
     the_last: fn(Participant) -> Option<Participant>,
 ) {
     explore(floor, outcomes, move || {
-        let (phaser, [mut a, mut b, c]) = members();
+        let (phaser, [mut a, mut b, c]) = participants();
         let counter = Counter::new();
         a.arrive().unwrap();
         let mut a = Waiting::new(a);
@@ -397,7 +397,7 @@ fn the_first_poll_after_an_arrival_against_an_arrival_and_a_departure() {
 fn a_new_participant_that_arrives_against_a_departure() {
     let outcomes = ["a led, newcomer in 0", "newcomer led"];
     explore(370, &outcomes, || {
-        let (phaser, [a, b]) = members();
+        let (phaser, [a, b]) = participants();
         let (counter, watcher) = (Counter::new(), Counter::new());
         let mut a = Waiting::arrived(a, &counter);
         let observation = observe(&phaser, 0, &watcher);
@@ -441,7 +441,7 @@ fn reopened_against(
     acts: fn(Waiting, Arc<Counter>) -> Acted,
 ) {
     explore_bounded(preemptions, floor, outcomes, move || {
-        let (phaser, [a, b]) = members();
+        let (phaser, [a, b]) = participants();
         let (counter, watcher) = (Counter::new(), Counter::new());
         let a = Waiting::arrived(a, &counter);
         b.leave();
@@ -635,7 +635,7 @@ fn a_new_participant_that_leaves_against_a_departure_from_a_complete_phase() {
 #[test]
 fn a_thread_that_waits_without_a_slot_against_a_departure() {
     explore_bounded(3, 700, &["led"], || {
-        let (phaser, [mut a, b]) = members();
+        let (phaser, [mut a, b]) = participants();
         let leaver = thread::spawn(move || b.leave());
 
         let result = a.wait_blocking().unwrap();
@@ -650,7 +650,7 @@ fn a_thread_that_waits_without_a_slot_against_a_departure() {
 #[test]
 fn a_thread_whose_time_is_up_against_a_departure() {
     explore_bounded(3, 770, &["led", "timed out"], || {
-        let (phaser, [mut a, b]) = members();
+        let (phaser, [mut a, b]) = participants();
         let leaver = thread::spawn(move || b.leave());
 
         let result = a.wait_blocking_timeout(core::time::Duration::ZERO);
@@ -677,7 +677,7 @@ fn a_thread_whose_time_is_up_against_a_departure() {
 /// An observer's first poll against what ends a complete phase in which one waits.
 fn observer_against(floor: usize, end: fn(Waiting) -> Option<Participant>) {
     explore(floor, &["at once", "woken"], move || {
-        let (phaser, [a, b]) = members();
+        let (phaser, [a, b]) = participants();
         // The first slots for observers are there.
         drop(observe(&phaser, 0, &Counter::new()));
         let (counter, watcher) = (Counter::new(), Counter::new());

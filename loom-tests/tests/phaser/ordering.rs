@@ -8,7 +8,7 @@ use std::{sync::Arc, task::Poll};
 
 use crate::support::{
     Counter, explore, explore_bounded,
-    phaser::{Waiting, members},
+    phaser::{Waiting, participants},
     poll,
 };
 use atomic_barrier_over_loom::phaser::Participant;
@@ -46,7 +46,7 @@ fn outcome((_wait, ready): (Waiting, bool)) -> String {
 #[test]
 fn a_leader_sees_what_another_did_before_it_arrived() {
     explore(7, &["seen", "waits"], || {
-        let (_phaser, [mut a, b]) = members();
+        let (_phaser, [mut a, b]) = participants();
         let done = data();
         let looker = look(
             Waiting::new(b),
@@ -63,7 +63,7 @@ fn a_leader_sees_what_another_did_before_it_arrived() {
 #[test]
 fn a_leader_that_holds_the_release_sees_what_another_did_before_it_arrived() {
     explore(35, &["seen", "waits"], || {
-        let (_phaser, [mut a, mut b]) = members();
+        let (_phaser, [mut a, mut b]) = participants();
         let done = data();
         let looker = thread::spawn({
             let done = done.clone();
@@ -93,7 +93,7 @@ fn a_leader_that_holds_the_release_sees_what_another_did_before_it_arrived() {
 fn arrives_again_against(look_if_led: fn(&mut Participant, &AtomicUsize) -> Option<usize>) {
     let outcomes = ["in between", "led the first", "seen"];
     explore(520, &outcomes, move || {
-        let (phaser, [a, mut b]) = members();
+        let (phaser, [a, mut b]) = participants();
         let done = data();
         let counter = Counter::new();
         let a = Waiting::arrived(a, &counter);
@@ -145,7 +145,7 @@ fn a_leader_that_holds_the_release_sees_what_another_did_before_it_arrived_again
 #[test]
 fn one_that_waits_sees_what_the_leader_did_before_it_completed() {
     explore(10, &["seen", "waits"], || {
-        let (_phaser, [a, mut b]) = members();
+        let (_phaser, [a, mut b]) = participants();
         let done = data();
         let counter = Counter::new();
         let looker = look(
@@ -163,7 +163,7 @@ fn one_that_waits_sees_what_the_leader_did_before_it_completed() {
 #[test]
 fn one_that_waits_sees_what_the_leader_did_while_it_held_the_release() {
     explore(10, &["seen", "waits"], || {
-        let (_phaser, [a, mut b]) = members();
+        let (_phaser, [a, mut b]) = participants();
         let done = data();
         let counter = Counter::new();
         let a = Waiting::arrived(a, &counter);
@@ -181,7 +181,7 @@ fn one_that_waits_sees_what_the_leader_did_while_it_held_the_release() {
 #[test]
 fn one_that_is_woken_to_lead_sees_what_the_last_did_before_it_left() {
     explore(1_100, &["seen", "waits"], || {
-        let (_phaser, [a, b]) = members();
+        let (_phaser, [a, b]) = participants();
         let done = data();
         let counter = Counter::new();
         let looker = look(
@@ -199,7 +199,7 @@ fn one_that_is_woken_to_lead_sees_what_the_last_did_before_it_left() {
 #[test]
 fn a_leader_sees_what_another_did_before_it_left() {
     explore(32, &["seen", "waits"], || {
-        let (_phaser, [a, b]) = members();
+        let (_phaser, [a, b]) = participants();
         let done = data();
         let looker = look(
             Waiting::new(a),
@@ -218,7 +218,7 @@ fn a_leader_sees_what_another_did_before_it_left() {
 #[test]
 fn a_leader_that_holds_the_release_sees_what_another_did_before_it_left_the_complete_phase() {
     explore(16, &["not yet", "seen"], || {
-        let (_phaser, [mut a, mut b, c, d]) = members();
+        let (_phaser, [mut a, mut b, c, d]) = participants();
         let (done, left) = (data(), data());
         a.arrive().unwrap();
         b.arrive().unwrap();
@@ -248,7 +248,7 @@ fn a_leader_that_holds_the_release_sees_what_another_did_before_it_left_the_comp
 #[test]
 fn one_that_arrived_sees_what_the_last_did_before_it_left() {
     explore(11, &["seen", "waits"], || {
-        let (_phaser, [mut a, b]) = members();
+        let (_phaser, [mut a, b]) = participants();
         let done = data();
         a.arrive().unwrap();
         // Nobody can lead: the departure releases.
@@ -267,7 +267,7 @@ fn one_that_arrived_sees_what_the_last_did_before_it_left() {
 #[test]
 fn one_that_waits_sees_what_all_others_did_before_they_arrived_or_left() {
     explore_bounded(2, 4_700, &["seen", "waits"], || {
-        let (_phaser, [a, mut b, c]) = members();
+        let (_phaser, [a, mut b, c]) = participants();
         let done = [data(), data()];
         let counter = Counter::new();
         let looker = look(Waiting::arrived(a, &counter), counter, &done);
@@ -290,7 +290,7 @@ fn one_that_waits_sees_what_all_others_did_before_they_arrived_or_left() {
 /// Observes phase 0 in another thread while its only participant does `end`.
 fn observe_while(end: fn(Participant)) {
     explore(290, &["seen", "waits"], move || {
-        let (phaser, [member]) = members();
+        let (phaser, [participant]) = participants();
         let done = data();
         let looker = thread::spawn({
             let (phaser, done) = (phaser.clone(), done.clone());
@@ -304,7 +304,7 @@ fn observe_while(end: fn(Participant)) {
         });
 
         done.store(1, Relaxed);
-        end(member);
+        end(participant);
         if looker.join().unwrap() {
             "seen"
         } else {
@@ -316,8 +316,8 @@ fn observe_while(end: fn(Participant)) {
 
 #[test]
 fn an_observer_sees_what_a_participant_did_before_it_arrived() {
-    observe_while(|mut member| {
-        member.arrive().unwrap();
+    observe_while(|mut participant| {
+        participant.arrive().unwrap();
     });
 }
 
@@ -330,16 +330,16 @@ fn an_observer_sees_what_a_participant_did_before_it_left() {
 #[test]
 fn the_current_phase_around_one_that_is_noted() {
     explore(32, &["1023", "1024"], || {
-        let (phaser, [mut member]) = members();
+        let (phaser, [mut participant]) = participants();
         for phase in 0..1_023 {
-            assert_eq!(member.arrive().unwrap(), phase);
+            assert_eq!(participant.arrive().unwrap(), phase);
         }
         let looker = thread::spawn({
             let phaser = phaser.clone();
             move || phaser.phase()
         });
 
-        member.arrive().unwrap();
+        participant.arrive().unwrap();
         let phase = looker.join().unwrap();
         assert_eq!(phaser.phase(), 1_024);
         phase.to_string()

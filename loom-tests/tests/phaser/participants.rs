@@ -7,7 +7,7 @@ use std::{sync::Arc, task::Poll};
 
 use crate::support::{
     Counter, explore, explore_bounded,
-    phaser::{Waiting, assert_empty, assert_meets, assert_no_slot_is_lost, members},
+    phaser::{Waiting, assert_empty, assert_meets, assert_no_slot_is_lost, participants},
     poll,
 };
 use atomic_barrier_over_loom::{
@@ -19,7 +19,7 @@ use loom::thread;
 #[test]
 fn a_departure_against_the_last_arrival() {
     explore(14, &["led", "woken to lead"], || {
-        let (phaser, [a, b]) = members();
+        let (phaser, [a, b]) = participants();
         let counter = Counter::new();
         let leaver = thread::spawn(move || b.leave());
 
@@ -41,7 +41,7 @@ fn a_departure_against_the_last_arrival() {
 fn a_departure_against_the_last_arrival_while_another_waits() {
     let outcomes = ["b led, a woken", "b woken to lead, a woken"];
     explore(14, &outcomes, || {
-        let (phaser, [a, b, c]) = members();
+        let (phaser, [a, b, c]) = participants();
         let counters = [Counter::new(), Counter::new()];
         let a = Waiting::arrived(a, &counters[0]);
         let leaver = thread::spawn(move || c.leave());
@@ -64,7 +64,7 @@ fn a_departure_against_the_last_arrival_while_another_waits() {
 #[test]
 fn a_departure_against_an_arrival_that_nobody_waits_for() {
     explore(14, &["arrived in 0"], || {
-        let (phaser, [mut a, b]) = members();
+        let (phaser, [mut a, b]) = participants();
         let leaver = thread::spawn(move || b.leave());
 
         let phase = a.arrive().unwrap();
@@ -87,7 +87,7 @@ fn a_departure_against_an_arrival_that_nobody_waits_for() {
 #[test]
 fn a_departure_against_an_arrival_of_one_that_no_longer_waits() {
     explore(14, &["released"], || {
-        let (phaser, [a, b]) = members();
+        let (phaser, [a, b]) = participants();
         let counter = Counter::new();
         let mut a = Waiting::arrived(a, &counter).stop();
         let leaver = thread::spawn(move || b.leave());
@@ -107,7 +107,7 @@ fn a_departure_against_an_arrival_of_one_that_no_longer_waits() {
 fn a_departure_against_a_poll_with_a_fresh_waker() {
     let outcomes = ["led", "woken to lead"];
     explore_bounded(3, 1_900, &outcomes, || {
-        let (phaser, [a, b]) = members();
+        let (phaser, [a, b]) = participants();
         let (old, new) = (Counter::new(), Counter::new());
         let mut a = Waiting::arrived(a, &old);
         let leaver = thread::spawn(move || b.leave());
@@ -125,7 +125,7 @@ fn a_departure_against_a_poll_with_a_fresh_waker() {
 #[test]
 fn a_departure_against_a_wait_that_is_dropped_with_its_participant() {
     explore_bounded(3, 100, &["in 1", "in 2"], || {
-        let (phaser, [a, b]) = members();
+        let (phaser, [a, b]) = participants();
         let counter = Counter::new();
         let a = Waiting::arrived(a, &counter);
         let leaver = thread::spawn(move || b.leave());
@@ -142,7 +142,7 @@ fn a_departure_against_a_wait_that_is_dropped_with_its_participant() {
 #[test]
 fn a_departure_against_another() {
     explore(39, &["woken to lead"], || {
-        let (phaser, [a, b, c]) = members();
+        let (phaser, [a, b, c]) = participants();
         let counter = Counter::new();
         let a = Waiting::arrived(a, &counter);
         let leaver = thread::spawn(move || b.leave());
@@ -160,7 +160,7 @@ fn a_departure_against_another() {
 #[test]
 fn a_departure_against_that_of_a_participant_that_has_arrived() {
     explore(39, &["woken to lead"], || {
-        let (phaser, [a, mut b, c]) = members();
+        let (phaser, [a, mut b, c]) = participants();
         let counter = Counter::new();
         let a = Waiting::arrived(a, &counter);
         b.arrive().unwrap();
@@ -179,7 +179,7 @@ fn a_departure_against_that_of_a_participant_that_has_arrived() {
 #[test]
 fn the_last_two_departures() {
     explore(7, &["rests"], || {
-        let (phaser, [a, b]) = members();
+        let (phaser, [a, b]) = participants();
         let leaver = thread::spawn(move || b.leave());
 
         a.leave();
@@ -192,7 +192,7 @@ fn the_last_two_departures() {
 
 /// Two that wait, in a phase that a third has completed by leaving.
 fn left_by_the_last() -> (Phaser, [Waiting; 2], [Arc<Counter>; 2]) {
-    let (phaser, [a, b, c]) = members();
+    let (phaser, [a, b, c]) = participants();
     let counters = [Counter::new(), Counter::new()];
     let a = Waiting::arrived(a, &counters[0]);
     let b = Waiting::arrived(b, &counters[1]);
@@ -262,8 +262,8 @@ fn one_that_is_woken_to_lead_against_the_departure_of_the_other() {
 }
 
 /// Whether the participant leads when polled once. Then its next call releases.
-fn holds(member: &mut Participant, counter: &Arc<Counter>) -> bool {
-    match poll(&mut member.wait_leader(), counter) {
+fn holds(participant: &mut Participant, counter: &Arc<Counter>) -> bool {
+    match poll(&mut participant.wait_leader(), counter) {
         Poll::Ready(Ok(Some(leader))) => {
             core::mem::forget(leader);
             true
@@ -305,9 +305,9 @@ fn one_that_is_woken_to_lead_against_one_that_comes_to_hold_the_release() {
 
 #[test]
 fn a_registration_against_the_last_arrival() {
-    let outcomes = ["a member of 0", "a member of 1"];
+    let outcomes = ["a participant of 0", "a participant of 1"];
     explore(15, &outcomes, || {
-        let (phaser, [a, b]) = members();
+        let (phaser, [a, b]) = participants();
         let counters = [Counter::new(), Counter::new()];
         let a = Waiting::arrived(a, &counters[0]);
         let newcomer = thread::spawn({
@@ -327,14 +327,14 @@ fn a_registration_against_the_last_arrival() {
         let (a, _) = a.woken(&counters[0], 0);
         drop((a, b, newcomer));
         assert_no_slot_is_lost(&phaser, &[&counters[0], &counters[1]]);
-        format!("a member of {phase}")
+        format!("a participant of {phase}")
     });
 }
 
 #[test]
 fn a_registration_against_another() {
     explore(120, &["two slots"], || {
-        let (phaser, [a]) = members();
+        let (phaser, [a]) = participants();
         let newcomer = thread::spawn({
             let phaser = phaser.clone();
             move || phaser.register().unwrap()
@@ -351,15 +351,15 @@ fn a_registration_against_another() {
 
 /// A participant that waits, and the leader of its phase.
 fn one_waits() -> (Phaser, Waiting, Participant, Arc<Counter>) {
-    let (phaser, [a, b]) = members();
+    let (phaser, [a, b]) = participants();
     let counter = Counter::new();
     let a = Waiting::arrived(a, &counter);
     (phaser, a, b, counter)
 }
 
 #[track_caller]
-fn lead(member: &mut Participant) -> Leader<'_> {
-    match poll(&mut member.wait_leader(), &Counter::new()) {
+fn lead(participant: &mut Participant) -> Leader<'_> {
+    match poll(&mut participant.wait_leader(), &Counter::new()) {
         Poll::Ready(Ok(Some(leader))) => leader,
         other => panic!("should lead: {other:?}"),
     }
@@ -442,7 +442,7 @@ fn a_held_release_against_a_new_participant_that_leaves() {
 #[test]
 fn a_held_release_against_a_departure() {
     explore_bounded(3, 680, &["gone"], || {
-        let (phaser, [a, b, mut c]) = members();
+        let (phaser, [a, b, mut c]) = participants();
         let counters = [Counter::new(), Counter::new()];
         let a = Waiting::arrived(a, &counters[0]);
         let b = Waiting::arrived(b, &counters[1]);
@@ -530,7 +530,7 @@ fn a_leader_against_a_wait_that_is_dropped() {
 fn two_participants_one_poll_each() {
     let outcomes = ["led, woken", "woken, led"];
     explore(7, &outcomes, || {
-        let (phaser, [a, b]) = members();
+        let (phaser, [a, b]) = participants();
         let counters = [Counter::new(), Counter::new()];
         let other = thread::spawn({
             let counter = counters[1].clone();
@@ -555,7 +555,7 @@ fn two_participants_one_poll_each() {
 #[test]
 fn two_participants_block_on() {
     explore_bounded(3, 240, &["one leader"], || {
-        let (phaser, [mut a, mut b]) = members();
+        let (phaser, [mut a, mut b]) = participants();
         let other = thread::spawn(move || {
             let result = loom::future::block_on(b.wait()).unwrap();
             (b, result)
@@ -573,7 +573,7 @@ fn two_participants_block_on() {
 #[test]
 fn two_threads_block() {
     explore(1_700, &["one leader"], || {
-        let (phaser, [mut a, mut b]) = members();
+        let (phaser, [mut a, mut b]) = participants();
         let other = thread::spawn(move || {
             let result = b.wait_blocking().unwrap();
             (b, result)
@@ -592,7 +592,7 @@ fn two_threads_block() {
 fn three_participants_two_phases_and_one_leaves() {
     let outcomes = ["in 0", "in 1"];
     explore_bounded(3, 3_300, &outcomes, || {
-        let (phaser, [a, b, mut c]) = members();
+        let (phaser, [a, b, mut c]) = participants();
         let counter = Counter::new();
         let twice = thread::spawn(move || {
             let mut b = b;

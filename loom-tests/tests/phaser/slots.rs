@@ -10,7 +10,7 @@ use std::{
 
 use crate::support::{
     Counter, explore, explore_bounded,
-    phaser::{Waiting, assert_empty, assert_no_slot_is_lost, members},
+    phaser::{Waiting, assert_empty, assert_no_slot_is_lost, participants},
 };
 use atomic_barrier_over_loom::{Phaser, phaser::Participant};
 use loom::thread;
@@ -37,7 +37,7 @@ fn come_back<T: Send + 'static>(
     old: &Arc<Counter>,
     next: impl FnOnce(Participant) -> T + Send + 'static,
 ) -> (Phaser, Participant, Option<T>) {
-    let (phaser, [a, b]) = members();
+    let (phaser, [a, b]) = participants();
     let mut a = Waiting::arrived(a, old);
     let comes_back = thread::spawn({
         let old = old.clone();
@@ -99,7 +99,7 @@ fn a_release_against_a_released_participant_that_waits_in_the_next_phase_with_an
 fn a_release_and_a_close_against_a_poll_with_a_fresh_waker() {
     let outcomes = ["closed", "released", "woken", "woken to find it closed"];
     explore_bounded(2, 1_800, &outcomes, || {
-        let (phaser, [a, mut b]) = members();
+        let (phaser, [a, mut b]) = participants();
         let (old, new) = (Counter::new(), Counter::new());
         let mut a = Waiting::arrived(a, &old);
         let leader = thread::spawn(move || {
@@ -124,14 +124,14 @@ fn a_release_and_a_close_against_a_poll_with_a_fresh_waker() {
 #[test]
 fn a_waker_that_is_replaced_during_its_wake_is_dropped_when_that_ends() {
     explore(1, &["dropped"], || {
-        let (phaser, [a, b]) = members();
+        let (phaser, [a, b]) = participants();
         let new = Counter::new();
         let a = Arc::new(Mutex::new(Some(Waiting::new(a))));
         let replaced = Arc::new_cyclic(|this: &Weak<Runs>| {
             let (a, new, this) = (a.clone(), new.clone(), this.clone());
             Runs::new(move || {
-                let (member, _) = a.lock().unwrap().take().unwrap().ready(0);
-                *a.lock().unwrap() = Some(Waiting::arrived(member, &new));
+                let (participant, _) = a.lock().unwrap().take().unwrap().ready(0);
+                *a.lock().unwrap() = Some(Waiting::arrived(participant, &new));
                 // That of the reader, which has made this call, and its clone for this call.
                 assert_eq!(this.strong_count(), 2);
             })
@@ -161,7 +161,7 @@ fn a_waker_that_is_replaced_during_its_wake_is_dropped_when_that_ends() {
 #[test]
 fn a_sweep_against_a_departure() {
     explore_bounded(2, 3_900, &["gone"], || {
-        let (phaser, [a, b, c]) = members();
+        let (phaser, [a, b, c]) = participants();
         let counter = Counter::new();
         let a = Waiting::arrived(a, &counter);
         let b = Arc::new(Mutex::new(Some(Waiting::new(b))));
@@ -201,7 +201,7 @@ fn a_waker_that_is_kept_over_a_panic_against_a_close() {
 
     let outcomes = ["closed", "woken to find it closed"];
     explore_bounded(3, 5_500, &outcomes, || {
-        let (phaser, [a, b]) = members();
+        let (phaser, [a, b]) = participants();
         let counter = Counter::new();
         let mut a = Waiting::new(a);
         let waker = Waker::from(Arc::new(PanicsInDrop));

@@ -17,10 +17,10 @@ use super::Counter;
 type Result = core::result::Result<WaitResult, Closed>;
 
 /// A phaser with so many participants. The first four have the slots of the first segment.
-pub(crate) fn members<const N: usize>() -> (Phaser, [Participant; N]) {
+pub(crate) fn participants<const N: usize>() -> (Phaser, [Participant; N]) {
     let phaser = Phaser::new();
-    let members = phaser.register_many(N).unwrap();
-    (phaser, members.try_into().unwrap())
+    let participants = phaser.register_many(N).unwrap();
+    (phaser, participants.try_into().unwrap())
 }
 
 /// A wait that owns its participant, so that threads can pass it on. Dropping it drops both.
@@ -31,32 +31,32 @@ pub(crate) struct Waiting {
 
 /// A participant that comes home when its wait ends.
 struct Lent {
-    member: Option<Participant>,
+    participant: Option<Participant>,
     home: Arc<Mutex<Option<Participant>>>,
 }
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        *self.home.lock().unwrap() = self.member.take();
+        *self.home.lock().unwrap() = self.participant.take();
     }
 }
 
 impl Waiting {
-    /// The wait of `member`, not yet polled.
-    pub(crate) fn new(member: Participant) -> Self {
+    /// The wait of `participant`, not yet polled.
+    pub(crate) fn new(participant: Participant) -> Self {
         let home = Arc::default();
         let mut lent = Lent {
-            member: Some(member),
+            participant: Some(participant),
             home: Arc::clone(&home),
         };
-        let wait = Box::pin(async move { lent.member.as_mut().unwrap().wait().await });
+        let wait = Box::pin(async move { lent.participant.as_mut().unwrap().wait().await });
         Self { wait, home }
     }
 
-    /// The wait of `member`, which arrives and is not the last.
+    /// The wait of `participant`, which arrives and is not the last.
     #[track_caller]
-    pub(crate) fn arrived(member: Participant, counter: &Arc<Counter>) -> Self {
-        let mut wait = Self::new(member);
+    pub(crate) fn arrived(participant: Participant, counter: &Arc<Counter>) -> Self {
+        let mut wait = Self::new(participant);
         assert_eq!(wait.poll(counter), Poll::Pending);
         wait
     }
@@ -129,12 +129,12 @@ impl Waiting {
 /// Asserts that the current phase, of which these are all the participants, takes one arrival from each and
 /// wakes each of the others.
 #[track_caller]
-pub(crate) fn assert_meets<const N: usize>(members: [Participant; N]) -> [Participant; N] {
+pub(crate) fn assert_meets<const N: usize>(participants: [Participant; N]) -> [Participant; N] {
     let counters: [_; N] = core::array::from_fn(|_| Counter::new());
-    let phase = members[0].phaser().phase();
+    let phase = participants[0].phaser().phase();
     let mut counter = counters.iter();
-    let mut waits = members.map(|member| {
-        let mut wait = Waiting::new(member);
+    let mut waits = participants.map(|participant| {
+        let mut wait = Waiting::new(participant);
         let polled = wait.poll(counter.next().unwrap());
         (wait, polled)
     });
@@ -142,8 +142,8 @@ pub(crate) fn assert_meets<const N: usize>(members: [Participant; N]) -> [Partic
     assert!(matches!(last.1, Poll::Ready(Ok(result)) if result.is_leader()));
     let mut counter = counters.iter();
     waits.map(|(wait, polled)| {
-        let (member, _) = wait.end(polled, counter.next().unwrap(), 1, phase);
-        member
+        let (participant, _) = wait.end(polled, counter.next().unwrap(), 1, phase);
+        participant
     })
 }
 
@@ -167,23 +167,23 @@ pub(crate) fn assert_no_slot_is_lost(phaser: &Phaser, counters: &[&Arc<Counter>]
     if phaser.is_closed() {
         return;
     }
-    let mut members = phaser.register_many(4).unwrap();
-    drop(members.remove(0));
+    let mut participants = phaser.register_many(4).unwrap();
+    drop(participants.remove(0));
     // Looks from the fourth slot on, and so comes to the first if no fifth exists.
     let newcomer = phaser.register().unwrap();
     let order = Arc::new(Mutex::new(Vec::new()));
     let mut waits =
-        [("second", members.remove(0)), ("newcomer", newcomer)].map(|(name, member)| {
+        [("second", participants.remove(0)), ("newcomer", newcomer)].map(|(name, participant)| {
             let order = order.clone();
-            let mut wait = Waiting::new(member);
+            let mut wait = Waiting::new(participant);
             assert!(
                 wait.poll_with(&Waker::from(Arc::new(Logs { name, order })))
                     .is_pending()
             );
             wait
         });
-    for mut member in members {
-        member.arrive().unwrap();
+    for mut participant in participants {
+        participant.arrive().unwrap();
     }
     let order = order.lock().unwrap();
     assert_eq!(*order, ["newcomer", "second"], "a slot is lost");

@@ -5,10 +5,10 @@ use atomic_barrier::{
     phaser::{Closed, Participant},
 };
 
-pub fn members<const N: usize>() -> (Phaser, [Participant; N]) {
+pub fn participants<const N: usize>() -> (Phaser, [Participant; N]) {
     let phaser = Phaser::new();
-    let members = [(); N].map(|()| phaser.register().unwrap());
-    (phaser, members)
+    let participants = [(); N].map(|()| phaser.register().unwrap());
+    (phaser, participants)
 }
 
 /// Its phase, its parties and how many of them have arrived.
@@ -18,7 +18,7 @@ pub fn numbers(phaser: &Phaser) -> (u64, usize, usize) {
 
 /// The error of a closed phaser, which only such a phaser makes.
 pub fn closed() -> Closed {
-    let (phaser, [mut participant]) = members();
+    let (phaser, [mut participant]) = participants();
     phaser.close();
     participant.arrive().unwrap_err()
 }
