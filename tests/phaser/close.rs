@@ -291,3 +291,17 @@ async fn tasks_that_go_on_for_ever_end_with_the_phaser() {
     assert!(phaser.phase() > 100);
     assert_eq!(phaser.parties(), participants.len());
 }
+
+/// Nobody can lead it, as nobody else waits.
+#[test]
+fn a_phase_that_was_complete_before_ends_when_the_last_that_waits_in_it_leaves() {
+    let (phaser, [mut a, b]) = participants();
+    let mut wait = a.wait();
+    assert_eq!(poll(&mut wait, Waker::noop()), Pending);
+    core::mem::forget(wait);
+    b.leave();
+    phaser.close();
+    assert_eq!(numbers(&phaser), (0, 1, 1));
+    a.leave();
+    assert_eq!(numbers(&phaser), (1, 0, 0));
+}
