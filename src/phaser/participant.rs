@@ -451,6 +451,7 @@ impl Participant {
         let polled = shared
             .state
             .wait(phase, is_counted, was_registered, lead, || {
+                // Once: a second time would drop what the first replaced, before the waker is published.
                 if let (Some(waker), false) = (waker, is_registered) {
                     replaced = shared.slots.register(slot, phase, waker);
                     is_registered = true;

@@ -662,6 +662,7 @@ fn a_thread_whose_time_is_up_against_a_departure() {
             }
             Err(_) => {
                 // Withdrawn, before the other left.
+                assert_eq!((phaser.phase(), phaser.arrived()), (0, 0));
                 assert!(Waiting::new(a).ready(0).1);
                 return "timed out".into();
             }
