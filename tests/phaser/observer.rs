@@ -7,7 +7,7 @@ use core::{
     pin::Pin,
     task::{Context, Poll, Waker},
 };
-use std::panic::catch_unwind;
+use std::{panic::catch_unwind, sync::Mutex};
 
 use atomic_barrier::{
     Phaser,
@@ -16,7 +16,7 @@ use atomic_barrier::{
 
 use support::{
     by_hand::{CountingWaker, Outcome::*, poll},
-    clone_hook::unclonable_waker,
+    clone_hook::{hooked_waker, unclonable_waker},
     phasers::{closed, numbers, participants},
 };
 
@@ -333,6 +333,24 @@ fn a_panic_in_clone_leaves_an_observer_out_of_it() {
     participant.arrive().unwrap();
     assert_eq!(waker.wakes(), 1);
     assert_eq!(look(&mut observation, &waker), OVER);
+}
+
+/// No wake takes it: the phase was over before it was registered.
+#[test]
+fn an_observer_that_is_ready_at_once_keeps_no_waker() {
+    let (phaser, [participant]) = participants();
+    let (waker, participant) = (CountingWaker::new(), Mutex::new(Some(participant)));
+    let clone = Waker::clone(&waker);
+    let ends_the_phase = hooked_waker(move || {
+        if let Some(mut participant) = participant.lock().unwrap().take() {
+            participant.arrive().unwrap();
+        }
+        clone.clone()
+    });
+    let held = waker.held();
+    let mut observation = phaser.observe(0);
+    assert_eq!(look(&mut observation, &ends_the_phase), OVER);
+    assert_eq!(waker.held(), held);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
