@@ -252,7 +252,9 @@
 //!
 //! On two cores of an AMD EPYC (family 26, model 2), a generation of 2 to 4096 tasks takes tokio's barrier 3.0
 //! times as long where all tasks share a thread, and 2.9 times on two workers (geometric means).
-//! [`docs::performance`] has the figures, the barriers of other crates, and the command for your machine.
+//! `docs/performance.md` in the repository has all figures, and the command for each on your machine.
+//!
+//! ![ns per task and generation by the number of parties][ratios]
 //!
 //! # Features
 //!
@@ -267,8 +269,8 @@
 //!
 //! - [`docs::migrating`]: from tokio's barrier, or another, to this one.
 //! - [`docs::design`]: how it works, with a picture of the word and of a slot's life.
-//! - [`docs::performance`]: the figures, and the command for each.
 //! - [`docs::tokio_console`]: how to see barriers, and their waits, in tokio-console.
+#![cfg_attr(doc, doc = include_str!("../docs/pictures.md"))]
 #![no_std]
 #![cfg_attr(
     docsrs,
@@ -322,10 +324,6 @@ pub mod docs {
     #[doc = include_str!("../docs/pictures.md")]
     #[doc = include_str!("../docs/design.md")]
     pub mod design {}
-
-    #[doc = include_str!("../docs/pictures.md")]
-    #[doc = include_str!("../docs/performance.md")]
-    pub mod performance {}
 
     #[doc = include_str!("../docs/migrating.md")]
     pub mod migrating {}
