@@ -27,8 +27,9 @@ pub use self::{
     observation::Observation,
     wait::{OwnedWait, Wait},
 };
-use self::{party::Party, state::State, waiter::Lead};
+use self::{party::Party, state::State};
 use crate::{
+    lead::Lead,
     slab::Slab,
     sync::const_fn,
     trace::{Numbers, Resource},
@@ -545,7 +546,7 @@ impl Barrier {
     /// # Errors
     ///
     /// [`WaitTimeoutError`] as for [`wait_blocking_timeout`](Self::wait_blocking_timeout): the call
-    /// does not return while the leader is at work, so it never goes on beside that.
+    /// does not return while the leader is at work.
     ///
     /// # Panics
     ///
@@ -658,7 +659,7 @@ impl Barrier {
     /// 1, or all of them while a [`Leader`] holds the release.
     ///
     /// The number may be old by the time it is looked at, and it orders nothing: it is for
-    /// displays and for tests that hold the other parties still.
+    /// displays, and for tests in which no other party moves.
     ///
     /// # Examples
     ///
@@ -713,7 +714,7 @@ impl fmt::Debug for Barrier {
             .field("parties", &numbers.parties)
             .field("arrived", &numbers.arrived)
             .field("generation", &numbers.generation)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
@@ -732,10 +733,19 @@ impl fmt::Debug for Barrier {
 /// }
 /// # }
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct BarrierWaitResult {
     generation: u64,
     leader: bool,
+}
+
+impl fmt::Debug for BarrierWaitResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BarrierWaitResult")
+            .field("generation", &self.generation)
+            .field("is_leader", &self.leader)
+            .finish_non_exhaustive()
+    }
 }
 
 impl BarrierWaitResult {

@@ -151,8 +151,8 @@
 //! assert!(mine.is_leader() != other.join().unwrap().is_leader());
 //! ```
 //!
-//! [`wait_leader_blocking`](Barrier::wait_leader_blocking) is one task acts for all, for a thread. Both
-//! also exist with a timeout or a deadline, which withdraws.
+//! [`wait_leader_blocking`](Barrier::wait_leader_blocking) is [`wait_leader`](Barrier::wait_leader) for a
+//! thread. Both also exist with a timeout or a deadline, which withdraws.
 //!
 //! | tokio | std | C++ | Java | .NET | Python |
 //! |---|---|---|---|---|---|
@@ -209,7 +209,7 @@
 //! | [`Phaser`] | each registered participant | has left, and is not waited for | is withdrawn; a phase that was complete is not missed |
 //!
 //! A `Barrier` is what tokio's and the standard library's are: a number that is known beforehand, in a
-//! `static` if need be. A `Phaser` knows who takes part, so it is for tasks that come and go, or may fail.
+//! `static` if need be. A `Phaser` knows its participants, so it is for tasks that come and go, or may fail.
 //! It keeps a participant's waker from phase to phase, and is the faster of the two where the same tasks
 //! meet many times.
 //!
@@ -301,6 +301,7 @@ compile_error!("this target has no 64-bit atomics: switch the feature `portable-
 pub mod barrier;
 #[cfg(feature = "std")]
 mod blocking;
+mod lead;
 pub mod phaser;
 #[expect(
     unsafe_code,

@@ -125,7 +125,7 @@ impl Phaser {
         Self::with(None, None)
     }
 
-    /// Begins a phaser that does more than the plain one.
+    /// Returns the options of a new phaser, to be changed before it is built.
     ///
     /// # Examples
     ///

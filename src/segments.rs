@@ -2,7 +2,7 @@
 //! before it together. An element stays where it is until the whole is dropped.
 
 use alloc::boxed::Box;
-use core::{array, fmt, iter, ptr, slice};
+use core::{array, iter, ptr, slice};
 
 use crate::sync::{AtomicPtr, Ordering, const_fn};
 
@@ -193,13 +193,5 @@ impl<T: Send + Sync> Drop for Segments<T> {
                 drop(unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(first, len(k))) });
             }
         }
-    }
-}
-
-impl<T: Default + Send + Sync> fmt::Debug for Segments<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Segments")
-            .field("elements", &self.count())
-            .finish()
     }
 }

@@ -11,7 +11,7 @@ mod slot;
 
 use core::{ops::Range, task::Waker};
 
-pub(crate) use self::slot::{Access, Slot};
+pub(crate) use self::slot::{Access, LAST_GENERATION, Slot};
 use crate::{
     segments::Segments,
     sync::{AtomicU64, Ordering, const_fn},
@@ -19,7 +19,6 @@ use crate::{
 };
 
 /// All slots of a barrier.
-#[derive(Debug)]
 pub(crate) struct Slab {
     slots: Segments<Slot>,
 }
@@ -27,12 +26,11 @@ pub(crate) struct Slab {
 /// The leader that is at work on a slab and has no help: one more than its generation, or 0.
 ///
 /// A hint: of several leaders at work one is remembered, and a panic in a waker may leave one that is not.
-#[derive(Debug)]
 pub(crate) struct Draining(AtomicU64);
 
 impl Draining {
     const_fn! {
-        pub(crate) const fn nobody() -> Self {
+        pub(crate) const fn none() -> Self {
             Self(AtomicU64::new(0))
         }
     }
@@ -108,8 +106,8 @@ impl Slab {
 
     #[cold]
     fn drain_backwards(&self, generation: u64, own: usize, draining: &Draining) {
-        // A leader that has gone on to the next slot meanwhile is faster alone. If there is nobody to
-        // tell by, nobody helps from here.
+        // A leader that has gone on to the next slot meanwhile is faster alone. If that slot does not
+        // tell, nobody helps from here.
         let next = self.slots.get(own + 1).and_then(Slot::generation);
         // One helps: the waiters that it wakes, perhaps within this call, have other things to do.
         let asked = generation + 1;

@@ -6,12 +6,8 @@ use core::{
     task::{Poll, Waker},
 };
 
-use super::{
-    Barrier, BarrierWaitResult,
-    leader::HeldRelease,
-    waiter::{Lead, Waiter},
-};
-use crate::trace::AsyncOp;
+use super::{Barrier, BarrierWaitResult, leader::HeldRelease, waiter::Waiter};
+use crate::{lead::Lead, trace::AsyncOp};
 
 /// A party of the barrier that `B` points to, or an observer of it.
 ///
@@ -147,7 +143,7 @@ impl<B: Deref<Target = Barrier>, const WITHDRAWS: bool> Drop for Party<B, WITHDR
         if WITHDRAWS {
             self.waiter.withdraw(&self.barrier);
         } else {
-            self.waiter.leave_slot(&self.barrier);
+            self.waiter.deregister(&self.barrier);
         }
     }
 }

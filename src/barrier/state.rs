@@ -59,7 +59,7 @@
 //!   a generation was released sees all that its parties did before they arrived, and all that the
 //!   leader did before the release.
 
-use core::{convert::Infallible, fmt};
+use core::convert::Infallible;
 
 use crate::{
     slab::Draining,
@@ -109,7 +109,7 @@ impl State {
                 // Above 2^62 parties, the last arrivals do not fit. Nor do they ever come.
                 shift: if bits < u64::BITS { bits } else { u64::BITS - 1 },
                 word: AtomicU64::new(0),
-                draining: Draining::nobody(),
+                draining: Draining::none(),
             }
         }
     }
@@ -283,14 +283,3 @@ impl State {
 
 /// The word has gone past the state in which a transition may be made.
 struct TooLate;
-
-impl fmt::Debug for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let word = self.load();
-        f.debug_struct("State")
-            .field("parties", &self.parties)
-            .field("arrived", &self.arrived_of(word))
-            .field("generation", &self.generation_of(word))
-            .finish()
-    }
-}

@@ -10,17 +10,14 @@ use super::{
     leader::HeldRelease,
     state::{NextArrival, Snapshot},
 };
-
-/// The last generation that a slot can wait for. It is never reached.
-const LAST: u64 = u64::MAX >> 2;
+use crate::{lead::Lead, slab::LAST_GENERATION};
 
 /// How far one party has come.
-#[derive(Debug)]
 pub(super) struct Waiter {
     state: WaitState,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 enum WaitState {
     /// Not counted.
     New,
@@ -48,7 +45,7 @@ enum WaitState {
 /// itself.
 ///
 /// It means something for as long as that waker is there: afterwards another may have the same.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 struct WakerId {
     data: usize,
     vtable: &'static RawWakerVTable,
@@ -68,13 +65,6 @@ impl WakerId {
     }
 }
 
-/// What a party that becomes the leader does with the release.
-#[derive(Clone, Copy)]
-pub(super) enum Lead {
-    Release,
-    Hold,
-}
-
 impl Waiter {
     pub(super) const fn new() -> Self {
         Self {
@@ -84,7 +74,7 @@ impl Waiter {
 
     /// An observer of `generation`: it waits like a party that has arrived there, but is not counted.
     pub(super) fn observing(generation: u64, hint: usize) -> Self {
-        let generation = generation.min(LAST);
+        let generation = generation.min(LAST_GENERATION);
         let hint = hint as u32;
         Self {
             state: WaitState::Counted { generation, hint },
@@ -254,24 +244,24 @@ impl Waiter {
         lead: Lead,
     ) -> Result<Poll<BarrierWaitResult>, Snapshot> {
         match lead {
-            Lead::Release => barrier.state.complete(word)?,
-            Lead::Hold => barrier.state.hold(word)?,
-        }
-        // Before the wakers run: a panic in one does not undo the generation.
-        let ready = self.ready(generation, true);
-        match lead {
             Lead::Release => {
+                barrier.state.complete(word)?;
+                // Before the wakers run: a panic in one does not undo the generation.
+                let ready = self.ready(generation, true);
                 barrier.wake_all(generation);
                 barrier.resource.released(|| barrier.numbers());
+                Ok(ready)
             }
             Lead::Hold => {
+                barrier.state.hold(word)?;
+                let ready = self.ready(generation, true);
                 // In case a subscriber panics.
                 let release = HeldRelease::new(barrier, generation);
                 barrier.resource.arrived(|| barrier.numbers());
                 mem::forget(release);
+                Ok(ready)
             }
         }
-        Ok(ready)
     }
 
     /// Leaves `waker` for the release of the generation `behind`.
@@ -323,8 +313,8 @@ impl Waiter {
         self.ready(generation, false)
     }
 
-    /// Sees to it that `waker` is registered in `slot`, where that waker is `registered` which the waiter
-    /// left last. Returns false if the release of `generation` has come.
+    /// Makes sure that `waker` is registered in `slot`, where `registered` tells what this waiter registered
+    /// last. Returns false if the release of `generation` has come.
     #[inline]
     fn stays_registered(
         &mut self,
@@ -337,7 +327,7 @@ impl Waiter {
         if barrier.state.is_released(generation) {
             return false;
         }
-        // The waker is still in the slot, or was woken so lately that this load has not seen the release.
+        // The waker is still in the slot, or was woken so recently that this load has not seen the release.
         // A wake happens before the poll that it asks for, so that one will.
         registered.is_some_and(|id| id.is_of(waker))
             || self.reregister(barrier, generation, slot, waker)
@@ -425,7 +415,7 @@ impl Waiter {
     }
 
     /// Deregisters the waker. The arrival stays.
-    pub(super) fn leave_slot(&mut self, barrier: &Barrier) {
+    pub(super) fn deregister(&mut self, barrier: &Barrier) {
         match self.state {
             // The slot is the releaser's.
             WaitState::Waiting { generation, .. } if barrier.state.is_released(generation) => {}

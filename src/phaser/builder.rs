@@ -1,11 +1,11 @@
-//! [`Builder`]: what a phaser does beyond the plain one, decided before it is shared.
+//! [`Builder`]: the options of a phaser.
 
 use alloc::boxed::Box;
 use core::fmt;
 
 use super::{Action, Phaser};
 
-/// Makes a [`Phaser`] that does more than the plain one; from [`Phaser::builder`].
+/// The options of a [`Phaser`], from [`Phaser::builder`].
 ///
 /// # Examples
 ///
@@ -58,8 +58,8 @@ pub enum Exit {
 }
 
 impl Builder {
-    /// Closes the phaser when a participant ends so, for groups in which nobody may go on without a
-    /// participant that has ended. The last call of this counts.
+    /// Closes the phaser when a participant ends in the way of `exit`, for groups in which nobody may go on
+    /// without a participant that has ended. The last call of this counts.
     ///
     /// # Examples
     ///
@@ -173,7 +173,7 @@ impl fmt::Debug for Builder {
 }
 
 impl Exit {
-    /// Whether a participant that is dropped now, and perhaps `left`, ends so.
+    /// Whether a participant that is dropped now, and perhaps `left`, ends in this way.
     pub(super) fn is_now(self, left: bool) -> bool {
         match self {
             #[cfg(feature = "std")]

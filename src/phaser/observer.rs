@@ -8,6 +8,7 @@ use core::{
 };
 
 use super::{Closed, Phaser};
+use crate::slab::LAST_GENERATION;
 
 /// The future of [`Phaser::observe`].
 ///
@@ -33,9 +34,6 @@ pub struct Observation<'a> {
     slot: Option<usize>,
 }
 
-/// The last phase that a slot can wait for. At one phase in a nanosecond it comes in 146 years.
-const LAST: u64 = u64::MAX >> 2;
-
 impl<'a> Observation<'a> {
     pub(super) fn new(phaser: &'a Phaser, phase: u64) -> Self {
         let slot = None;
@@ -59,10 +57,10 @@ impl<'a> Observation<'a> {
         }
     }
 
-    fn leave_slot(&mut self) {
+    fn deregister(&mut self) {
         if let Some(index) = self.slot.take() {
             let slot = self.phaser.shared.observers.slot(index);
-            drop(slot.deregister(self.phase.min(LAST)));
+            drop(slot.deregister(self.phase.min(LAST_GENERATION)));
         }
     }
 }
@@ -75,10 +73,10 @@ impl Future for Observation<'_> {
         let shared = &phaser.shared;
         loop {
             if let Some(end) = self.end() {
-                self.leave_slot();
+                self.deregister();
                 return Poll::Ready(end);
             }
-            let phase = self.phase.min(LAST);
+            let phase = self.phase.min(LAST_GENERATION);
             if let Some(index) = self.slot {
                 let slot = shared.observers.slot(index);
                 let is_over = || self.end().is_some();
@@ -105,7 +103,7 @@ impl Future for Observation<'_> {
 
 impl Drop for Observation<'_> {
     fn drop(&mut self) {
-        self.leave_slot();
+        self.deregister();
     }
 }
 

@@ -603,7 +603,7 @@ impl fmt::Debug for Participant {
 
 /// A participant's wait, whatever it brings.
 pub(super) struct Waiting<'a> {
-    /// Nobody, once it was ready.
+    /// `None` once it was ready.
     participant: Option<&'a mut Participant>,
     /// Whether dropping it withdraws the arrival.
     made_arrival: bool,
@@ -700,7 +700,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// The future of [`Participant::wait`]. Dropping it takes its arrival back, unless the phase is
+/// The future of [`Participant::wait`]. Dropping it withdraws its arrival, unless the phase is
 /// complete.
 ///
 /// # Examples
@@ -729,7 +729,7 @@ impl Future for Wait<'_> {
     }
 }
 
-/// The future of [`Participant::wait_leader`]. Dropping it takes its arrival back, unless the phase is
+/// The future of [`Participant::wait_leader`]. Dropping it withdraws its arrival, unless the phase is
 /// complete.
 ///
 /// # Examples

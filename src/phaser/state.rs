@@ -107,6 +107,7 @@ use core::{convert::Infallible, task::Poll};
 use crossbeam_utils::CachePadded;
 
 use super::{Closed, RegisterError};
+pub(super) use crate::lead::Lead;
 use crate::sync::{AtomicU64, Ordering, try_update};
 
 /// How many bits each of the three counts has.
@@ -130,7 +131,6 @@ const PHASE_MASK: u64 = u64::MAX / PHASE;
 const PHASES_PER_NOTE: u64 = 1 << 9;
 
 /// The word of one phaser.
-#[derive(Debug)]
 pub(super) struct State {
     word: CachePadded<AtomicU64>,
     /// A phase that began not long ago, with all its bits.
@@ -142,7 +142,7 @@ pub(super) struct State {
 pub(super) struct Snapshot(u64);
 
 /// Where a phase is, for a participant that owes it or has arrived in it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     /// Participants are missing, or the phaser is closed.
     Open,
@@ -154,15 +154,8 @@ pub(super) enum Stage {
     Released,
 }
 
-/// What a leader does with the release.
-#[derive(Clone, Copy)]
-pub(super) enum Lead {
-    Release,
-    Hold,
-}
-
 /// What became of a wait that stops.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stopped {
     /// Its arrival is withdrawn.
     Withdrawn,
@@ -175,7 +168,7 @@ pub(super) enum Stopped {
 }
 
 /// What a departure did to the phase.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Departure {
     Unnoticed,
     /// The phase is complete, and waits for a leader.

@@ -89,6 +89,9 @@ const FREE: u64 = 0b0000;
 const CLAIMED: u64 = 0b0100;
 const TAKEN: u64 = 0b1000;
 
+/// The last generation that a slot can be registered for. At one in a nanosecond it comes in 146 years.
+pub(crate) const LAST_GENERATION: u64 = u64::MAX >> 2;
+
 const fn registered(generation: u64) -> u64 {
     generation << 2 | 0b01
 }
@@ -240,7 +243,6 @@ impl Slot {
 }
 
 /// The generation was released.
-#[derive(Debug)]
 pub(crate) struct Released;
 
 impl<'a> Access<'a> {
@@ -285,9 +287,8 @@ impl<'a> Access<'a> {
 
     #[inline]
     fn leave(self, to: u64) -> &'a Slot {
-        // Release: pairs with `enter`, whoever calls it, in case of success. And with the acquire of a
-        // waiter that had the slot before and fails to make it busy: it must see the release of its
-        // generation, which this thread saw.
+        // Release: pairs with `enter` where that succeeds, and where it fails with the acquire of a waiter
+        // that had the slot before: it must see the release of its generation, which this thread saw.
         self.0.owner.store(to, Ordering::Release);
         self.0
     }

@@ -1,7 +1,6 @@
 //! `core`'s `UnsafeCell` with the methods of loom's.
 
 /// A cell whose content is reached by pointer.
-#[derive(Debug)]
 pub(crate) struct UnsafeCell<T>(core::cell::UnsafeCell<T>);
 
 impl<T> UnsafeCell<T> {

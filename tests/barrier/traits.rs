@@ -112,7 +112,7 @@ fn results_are_equal_if_generation_and_leadership_are() {
     }
     assert_eq!(
         format!("{:?}", results[2]),
-        "BarrierWaitResult { generation: 1, leader: true }"
+        "BarrierWaitResult { generation: 1, is_leader: true, .. }"
     );
 }
 
@@ -148,17 +148,17 @@ fn a_barrier_prints_its_parties_arrivals_and_generation() {
     for (arrived, wait) in waits.iter_mut().enumerate() {
         assert_eq!(
             format!("{barrier:?}"),
-            format!("Barrier {{ parties: 3, arrived: {arrived}, generation: 0 }}")
+            format!("Barrier {{ parties: 3, arrived: {arrived}, generation: 0, .. }}")
         );
         let _ = poll(wait);
     }
     assert_eq!(
         format!("{barrier:?}"),
-        "Barrier { parties: 3, arrived: 0, generation: 1 }"
+        "Barrier { parties: 3, arrived: 0, generation: 1, .. }"
     );
     assert_eq!(
         format!("{:?}", Barrier::new(0)),
-        "Barrier { parties: 1, arrived: 0, generation: 0 }"
+        "Barrier { parties: 1, arrived: 0, generation: 0, .. }"
     );
 }
 
