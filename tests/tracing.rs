@@ -29,7 +29,7 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use support::by_hand::{CountingWaker, Outcome::*, poll};
+use support::polling::{CountingWaker, Outcome::*, poll};
 
 /// Writes down all that is told, a line each: what is opened and closed, and each event behind the
 /// spans that were entered around it.

@@ -12,9 +12,9 @@ use atomic_barrier::barrier::{Barrier, Leader};
 use futures::{FutureExt, executor::block_on};
 
 use support::{
-    by_hand::{CountingWaker, Outcome::*, poll},
-    clone_hook::unclonable_waker,
-    wake_hook::{panic_of, waker_that},
+    custom_clone::unclonable_waker,
+    custom_wake::{panic_of, waker_that},
+    polling::{CountingWaker, Outcome::*, poll},
 };
 
 fn counts(barrier: &Barrier) -> (usize, u64) {

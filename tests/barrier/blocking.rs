@@ -18,8 +18,8 @@ use std::{
 use atomic_barrier::barrier::{Barrier, BarrierWaitResult, Leader, WaitTimeoutError};
 
 use support::{
-    by_hand::{CountingWaker, Outcome::*, poll},
-    wake_hook::{panic_of, waker_that},
+    custom_wake::{panic_of, waker_that},
+    polling::{CountingWaker, Outcome::*, poll},
 };
 
 fn counts(barrier: &Barrier) -> (usize, u64) {

@@ -1,4 +1,4 @@
-//! Waits that are dropped, timed out, aborted or forgotten.
+//! Waits that are dropped, timed out, aborted or leaked.
 
 use core::{mem, panic::AssertUnwindSafe, time::Duration};
 use std::{
@@ -9,7 +9,7 @@ use std::{
 use atomic_barrier::Barrier;
 use tokio::{task::yield_now, time::timeout};
 
-use support::by_hand::{CountingWaker, Outcome::*, poll};
+use support::polling::{CountingWaker, Outcome::*, poll};
 
 #[test]
 fn a_dropped_wait_withdraws_its_arrival() {
@@ -153,12 +153,12 @@ fn a_withdrawn_waker_is_dropped_and_never_woken() {
 }
 
 #[test]
-fn a_forgotten_wait_counts_once_and_then_no_more() {
+fn a_leaked_wait_counts_once_and_then_no_more() {
     let barrier = Barrier::new(3);
     let [lost, waker] = [CountingWaker::new(), CountingWaker::new()];
-    let mut forgotten = barrier.wait();
-    assert_eq!(poll(&mut forgotten, &lost), Pending);
-    mem::forget(forgotten);
+    let mut leaked = barrier.wait();
+    assert_eq!(poll(&mut leaked, &lost), Pending);
+    mem::forget(leaked);
     assert_eq!((barrier.arrived(), lost.held()), (1, 1));
 
     // It stands for one party of generation 0, whichever others arrive and withdraw.

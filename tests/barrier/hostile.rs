@@ -20,8 +20,8 @@ use proptest::{
 };
 
 use support::{
-    by_hand::Outcome,
     hostile::{self, Came, Oracle, WAKERS, Within, waker},
+    polling::Outcome,
 };
 
 use crate::reference_model::{AnyLeader, AnyWait, Kind, Model, Step, UNSAID};

@@ -19,9 +19,9 @@ use tokio::{
 };
 
 use support::{
-    by_hand::{CountingWaker, Outcome, Outcome::*, poll},
-    clone_hook::unclonable_waker,
-    wake_hook::{panic_of, waker_that},
+    custom_clone::unclonable_waker,
+    custom_wake::{panic_of, waker_that},
+    polling::{CountingWaker, Outcome, Outcome::*, poll},
 };
 
 /// The ways to release, besides panics and cancellation.

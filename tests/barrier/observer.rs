@@ -15,9 +15,9 @@ use std::{
 use atomic_barrier::barrier::{Barrier, Observation};
 
 use support::{
-    by_hand::{CountingWaker, Outcome::*, poll},
-    clone_hook::unclonable_waker,
-    wake_hook::{panic_of, waker_that},
+    custom_clone::unclonable_waker,
+    custom_wake::{panic_of, waker_that},
+    polling::{CountingWaker, Outcome::*, poll},
 };
 
 fn look(observation: &mut Observation<'_>, waker: &Waker) -> Poll<()> {
@@ -136,19 +136,19 @@ fn only_the_last_waker_is_woken() {
 }
 
 #[test]
-fn a_dropped_observer_is_not_woken_and_a_forgotten_one_stays_until_the_end() {
+fn a_dropped_observer_is_not_woken_and_a_leaked_one_stays_until_the_end() {
     let barrier = Barrier::new(1);
-    let [dropped, forgotten] = [(); 2].map(|()| CountingWaker::new());
+    let [dropped, leaked] = [(); 2].map(|()| CountingWaker::new());
     let [mut first, mut second] = [(); 2].map(|()| barrier.observe(0));
     assert_eq!(look(&mut first, &dropped), Poll::Pending);
-    assert_eq!(look(&mut second, &forgotten), Poll::Pending);
+    assert_eq!(look(&mut second, &leaked), Poll::Pending);
     drop(first);
     mem::forget(second);
-    assert_eq!([dropped.held(), forgotten.held()], [0, 1]);
+    assert_eq!([dropped.held(), leaked.held()], [0, 1]);
     assert_eq!((barrier.arrived(), barrier.generation()), (0, 0));
     drop(barrier.arrive());
-    assert_eq!([dropped.wakes(), forgotten.wakes()], [0, 1]);
-    assert_eq!([dropped.held(), forgotten.held()], [0, 0]);
+    assert_eq!([dropped.wakes(), leaked.wakes()], [0, 1]);
+    assert_eq!([dropped.held(), leaked.held()], [0, 0]);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use atomic_barrier::{
 };
 use tokio::task::{JoinSet, yield_now};
 
-use support::by_hand::{CountingWaker, Outcome::*, poll};
+use support::polling::{CountingWaker, Outcome::*, poll};
 
 #[test]
 fn an_owned_wait_keeps_its_barrier() {

@@ -20,7 +20,7 @@ use proptest::{
     test_runner::{TestError, TestRunner},
 };
 
-use support::by_hand::{CountingWaker, Outcome, poll};
+use support::polling::{CountingWaker, Outcome, poll};
 
 /// The wakers that polls choose from. Several futures may be polled with the same.
 const WAKERS: usize = 4;

@@ -13,9 +13,9 @@ use std::{
 use atomic_barrier::{Barrier, BarrierWaitResult, barrier::Wait};
 
 use support::{
-    by_hand::{CountingWaker, Outcome, Outcome::*, poll},
-    clone_hook::{hooked_waker, twin, unclonable_waker},
-    wake_hook::{panic_of, waker_that},
+    custom_clone::{twin, unclonable_waker, waker_with_clone},
+    custom_wake::{panic_of, waker_that},
+    polling::{CountingWaker, Outcome, Outcome::*, poll},
 };
 
 /// A wait that a waker may poll or drop.
@@ -127,7 +127,7 @@ where
     F: Future<Output = BarrierWaitResult> + Unpin,
 {
     let clones = Arc::new([(); 3].map(|()| CountingWaker::new()));
-    let changing = hooked_waker({
+    let changing = waker_with_clone({
         let (clones, cloned) = (clones.clone(), AtomicUsize::new(0));
         move || Waker::clone(&clones[cloned.fetch_add(1, Ordering::Relaxed)])
     });
@@ -193,7 +193,7 @@ fn wakers_of_the_same_data_are_told_apart_by_their_functions() {
 #[test]
 fn a_waker_that_is_registered_is_not_cloned_again() {
     let unclonable = unclonable_waker();
-    let first = hooked_waker({
+    let first = waker_with_clone({
         let registered = Mutex::new(Some(twin(&unclonable)));
         move || registered.lock().unwrap().take().unwrap()
     });
@@ -559,7 +559,7 @@ fn a_waker_may_complete_the_next_generation() {
 fn waker_whose_first_clone(f: impl Fn() + Send + Sync + 'static) -> (Waker, Arc<CountingWaker>) {
     let counting = Arc::new(CountingWaker::new());
     let cloned = AtomicBool::new(false);
-    let hooked = hooked_waker({
+    let hooked = waker_with_clone({
         let counting = counting.clone();
         move || {
             if !cloned.swap(true, Ordering::Relaxed) {
@@ -657,7 +657,7 @@ fn a_panic_in_a_poll_whose_generation_is_complete_withdraws_nothing() {
     let next = shared(&BARRIER);
     let waker = Arc::new(CountingWaker::new());
     // Completes generation 0 and arrives in generation 1, of which nothing may be withdrawn.
-    let panicking = hooked_waker({
+    let panicking = waker_with_clone({
         let (next, waker) = (next.clone(), waker.clone());
         move || {
             assert_eq!(poll(&mut BARRIER.wait(), Waker::noop()), Led(0));

@@ -19,8 +19,8 @@ use {core::time::Duration, std::thread};
 
 use support::counting_allocator::{ALLOCATIONS, allocations_in, live_bytes_after};
 use support::{
-    by_hand::{CountingWaker, Outcome::*, poll},
-    clone_hook::unclonable_waker,
+    custom_clone::unclonable_waker,
+    polling::{CountingWaker, Outcome::*, poll},
 };
 
 /// One generation, into and out of a vector that has room.
@@ -224,7 +224,7 @@ fn a_million_generations_with_cancellation_leave_nothing_behind() {
             assert_eq!(poll(&mut b, &wa), Pending);
             assert_eq!(poll(&mut c, &wa), Pending);
             assert_eq!(poll(&mut barrier.wait(), &wb), Led(generation));
-            // One gets to see it, the other is dropped or forgotten before.
+            // One gets to see it, the other is dropped or leaked before.
             assert_eq!(poll(&mut b, &wb), Released(generation));
             if generation % 2 == 0 {
                 mem::forget(c);
@@ -304,21 +304,21 @@ fn a_slot_left_free_among_others_is_found_again() {
 }
 
 #[test]
-fn a_forgotten_wait_costs_its_slot_while_its_generation_lasts() {
+fn a_leaked_wait_costs_its_slot_while_its_generation_lasts() {
     let free = room(&roomy_barrier());
-    for forgotten in 0..=3 {
+    for leaked in 0..=3 {
         let barrier = roomy_barrier();
-        for _ in 0..forgotten {
+        for _ in 0..leaked {
             let mut wait = barrier.wait();
             assert_eq!(poll(&mut wait, Waker::noop()), Pending);
             mem::forget(wait);
         }
-        assert_eq!(room(&barrier), free.map(|slots| slots - forgotten));
+        assert_eq!(room(&barrier), free.map(|slots| slots - leaked));
     }
 }
 
 #[test]
-fn a_forgotten_wait_costs_nothing_once_its_generation_is_complete() {
+fn a_leaked_wait_costs_nothing_once_its_generation_is_complete() {
     // As many waiters as slots, so that one slot less would show.
     let [_, slots, _] = room(&roomy_barrier());
     let barrier = Barrier::new(slots + 1);

@@ -9,9 +9,9 @@ use core::{
 
 use atomic_barrier::{Phaser, phaser::Participant};
 
-use support::by_hand::{CountingWaker, Outcome::*, poll};
 use support::counting_allocator::{ALLOCATIONS, allocations_in, live_bytes_after};
 use support::phasers::{numbers, participants};
+use support::polling::{CountingWaker, Outcome::*, poll};
 
 /// One phase, led by the last, with every wait dropped and made again before the next arrives.
 fn phase(participants: &mut [Participant], wakers: [&Waker; 2]) {
@@ -76,32 +76,32 @@ fn a_warm_phase_on_a_runtime_allocates_nothing() {
 }
 
 #[test]
-fn participants_that_come_and_go_allocate_nothing_once_warm() {
+fn participants_that_register_and_leave_allocate_nothing_once_warm() {
     let (phaser, [mut stays]) = participants();
-    let mut guests = Vec::with_capacity(20);
+    let mut others = Vec::with_capacity(20);
     let waker = CountingWaker::new();
-    let mut visit = |number| {
+    let mut phase = |number| {
         for _ in 0..20 {
-            guests.push(phaser.register().unwrap());
+            others.push(phaser.register().unwrap());
         }
-        for guest in &mut guests {
-            assert_eq!(poll(&mut guest.wait(), &waker), Pending);
-            assert_eq!(guest.arrive(), Ok(number));
+        for other in &mut others {
+            assert_eq!(poll(&mut other.wait(), &waker), Pending);
+            assert_eq!(other.arrive(), Ok(number));
         }
         assert_eq!(poll(&mut stays.wait(), &waker), Led(number));
         // In another order than they came.
-        guests.rotate_left(7);
-        guests.clear();
+        others.rotate_left(7);
+        others.clear();
     };
-    visit(0);
-    let allocations = allocations_in(|| (1..100).for_each(&mut visit));
+    phase(0);
+    let allocations = allocations_in(|| (1..100).for_each(&mut phase));
     assert_eq!(allocations, 0);
     // It led every phase, and so never left its waker.
     assert_eq!((waker.held(), waker.wakes()), (0, 0));
 }
 
 #[test]
-fn observers_that_come_and_go_allocate_nothing_once_warm() {
+fn observers_that_register_and_leave_allocate_nothing_once_warm() {
     let (phaser, [mut participant]) = participants();
     let waker = CountingWaker::new();
     let mut observe = |phase| {
@@ -110,8 +110,8 @@ fn observers_that_come_and_go_allocate_nothing_once_warm() {
             let mut cx = Context::from_waker(&waker);
             assert!(Pin::new(observation).poll(&mut cx).is_pending());
         }
-        let [_, forgotten, ..] = observations;
-        mem::forget(forgotten);
+        let [_, leaked, ..] = observations;
+        mem::forget(leaked);
         participant.arrive().unwrap();
     };
     observe(0);

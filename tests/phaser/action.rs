@@ -14,9 +14,9 @@ use atomic_barrier::{
 };
 
 use support::{
-    by_hand::{CountingWaker, Outcome::*, poll},
+    custom_wake::panic_of,
     phasers::{closed, numbers},
-    wake_hook::panic_of,
+    polling::{CountingWaker, Outcome::*, poll},
 };
 
 type Ran = Arc<Mutex<Vec<(u64, usize)>>>;
@@ -159,14 +159,17 @@ fn it_may_register_arrive_and_leave() {
         Phaser::builder().on_phase(move |phase, participants| {
             runs.fetch_add(1, Relaxed);
             let mut place: Vec<Participant> = core::mem::take(&mut *place.lock().unwrap());
-            // One of this phase, which has arrived, leaves; a newcomer arrives in the next.
+            // One of this phase, which has arrived, leaves; a new_participant arrives in the next.
             if phase == 0 {
                 assert_eq!(participants, 3);
                 let phaser = place[0].phaser().clone();
                 place.clear();
-                let mut newcomer = phaser.register().unwrap();
-                assert_eq!((newcomer.phase(), newcomer.arrive()), (1, Ok(1)));
-                core::mem::forget(newcomer);
+                let mut new_participant = phaser.register().unwrap();
+                assert_eq!(
+                    (new_participant.phase(), new_participant.arrive()),
+                    (1, Ok(1))
+                );
+                core::mem::forget(new_participant);
             }
         })
     }

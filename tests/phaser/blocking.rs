@@ -16,9 +16,9 @@ use atomic_barrier::{
 };
 
 use support::{
-    by_hand::{CountingWaker, Outcome, Outcome::*, poll},
+    custom_wake::{panic_of, waker_that},
     phasers::{closed, numbers, participants},
-    wake_hook::{panic_of, waker_that},
+    polling::{CountingWaker, Outcome, Outcome::*, poll},
 };
 
 fn block(participant: &mut Participant) -> Outcome {

@@ -1,4 +1,4 @@
-//! A phaser's waits that are dropped, timed out or forgotten, and participants that are aborted or panic.
+//! A phaser's waits that are dropped, timed out or leaked, and participants that are aborted or panic.
 
 use core::{
     future::{Future, pending},
@@ -21,9 +21,9 @@ use tokio::{
 };
 
 use support::{
-    by_hand::{CountingWaker, Outcome::*, poll},
+    custom_wake::{panic_of, waker_that},
     phasers::{numbers, participants},
-    wake_hook::{panic_of, waker_that},
+    polling::{CountingWaker, Outcome::*, poll},
 };
 
 fn poll_once(mut wait: Wait<'_>, waker: &Waker) {
@@ -139,11 +139,11 @@ fn a_dropped_wait_of_one_that_had_arrived_withdraws_nothing() {
 }
 
 #[test]
-fn a_forgotten_wait_stays_counted() {
+fn a_leaked_wait_stays_counted() {
     let (phaser, [mut a, mut b]) = participants();
-    let [forgotten, waker] = [(); 2].map(|()| CountingWaker::new());
+    let [leaked, waker] = [(); 2].map(|()| CountingWaker::new());
     let mut wait = a.wait();
-    assert_eq!(poll(&mut wait, &forgotten), Pending);
+    assert_eq!(poll(&mut wait, &leaked), Pending);
     mem::forget(wait);
     assert_eq!(numbers(&phaser), (0, 2, 1));
     // The next is for the same phase, and takes nothing back, as after `arrive`.
@@ -152,12 +152,12 @@ fn a_forgotten_wait_stays_counted() {
     let mut wait = a.wait();
     assert_eq!(poll(&mut wait, &waker), Pending);
     assert_eq!(poll(&mut b.wait(), Waker::noop()), Led(0));
-    assert_eq!([forgotten.wakes(), waker.wakes()], [0, 1]);
+    assert_eq!([leaked.wakes(), waker.wakes()], [0, 1]);
     assert_eq!(poll(&mut wait, &waker), Released(0));
 }
 
 #[test]
-fn a_participant_whose_wait_was_forgotten_takes_its_arrival_along() {
+fn a_participant_whose_wait_was_leaked_takes_its_arrival_along() {
     let (phaser, [mut a, mut b, mut c]) = participants();
     let waker = CountingWaker::new();
     let mut wait = a.wait();
@@ -171,7 +171,7 @@ fn a_participant_whose_wait_was_forgotten_takes_its_arrival_along() {
 }
 
 #[test]
-fn a_participant_may_be_forgotten_and_is_missed() {
+fn a_participant_may_be_leaked_and_is_missed() {
     let (phaser, [mut a, b]) = participants();
     mem::forget(b);
     poll_once(a.wait(), Waker::noop());
@@ -428,8 +428,8 @@ fn a_participant_leaves_and_releases_though_the_close_of_its_drop_panics() {
     other.arrive().unwrap();
     let leads = poll_once_to_lead(&mut leader);
     core::mem::forget(leads);
-    let mut newcomer = phaser.register().unwrap();
-    let mut wait = newcomer.wait();
+    let mut new_participant = phaser.register().unwrap();
+    let mut wait = new_participant.wait();
     let panics = waker_that(|| panic!("in wake"));
     assert_eq!(poll(&mut wait, &panics), Pending);
     assert_eq!(panic_of(|| drop(leader)), "in wake");

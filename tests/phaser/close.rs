@@ -12,8 +12,8 @@ use atomic_barrier::{
 };
 
 use support::{
-    by_hand::{CountingWaker, Outcome::*, poll},
     phasers::{closed, numbers, participants},
+    polling::{CountingWaker, Outcome::*, poll},
 };
 
 fn poll_leader<'a>(

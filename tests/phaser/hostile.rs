@@ -20,9 +20,9 @@ use proptest::{
 };
 
 use support::{
-    by_hand::Outcome,
     hostile::{self, Came, Oracle, WAKERS, Within, waker},
     phasers::numbers,
+    polling::Outcome,
 };
 
 use crate::reference_model::{Doing, Member, Model, Party, Step, UNSAID};

@@ -23,9 +23,9 @@ use tokio::{
 };
 
 use support::{
-    by_hand::{CountingWaker, Outcome::*, poll},
-    clone_hook::unclonable_waker,
+    custom_clone::unclonable_waker,
     phasers::{numbers, participants},
+    polling::{CountingWaker, Outcome::*, poll},
 };
 
 /// The ways to release, besides panics, cancellation and leaks.
@@ -250,8 +250,8 @@ fn new_participants_that_arrive_before_the_release_are_completed_by_a_departure_
     let (phaser, [mut a]) = participants();
     let waker = CountingWaker::new();
     let leader = lead(&mut a);
-    let mut newcomer = phaser.register().unwrap();
-    let mut wait = newcomer.wait();
+    let mut new_participant = phaser.register().unwrap();
+    let mut wait = new_participant.wait();
     assert_eq!(poll(&mut wait, &waker), Pending);
     drop(leader);
     assert_eq!((numbers(&phaser), waker.wakes()), ((1, 2, 1), 0));
@@ -345,8 +345,8 @@ fn a_leaked_leader_releases_when_its_participant_leaves() {
 fn the_next_phase_is_not_complete_before_the_release_of_the_one_before() {
     let (phaser, [mut a]) = participants();
     let leader = lead(&mut a);
-    let mut newcomers = phaser.register_many(3).unwrap();
-    for participant in &mut newcomers {
+    let mut new_participants = phaser.register_many(3).unwrap();
+    for participant in &mut new_participants {
         assert_eq!(participant.arrive(), Ok(1));
     }
     assert_eq!(numbers(&phaser), (0, 4, 4));

@@ -15,9 +15,9 @@ use atomic_barrier::{
 };
 
 use support::{
-    by_hand::{CountingWaker, Outcome::*, poll},
-    clone_hook::{hooked_waker, unclonable_waker},
+    custom_clone::{unclonable_waker, waker_with_clone},
     phasers::{closed, numbers, participants},
+    polling::{CountingWaker, Outcome::*, poll},
 };
 
 fn look(observation: &mut Observation<'_>, waker: &Waker) -> Poll<Result<(), Closed>> {
@@ -125,19 +125,19 @@ fn only_the_last_waker_is_woken() {
 }
 
 #[test]
-fn a_dropped_observer_is_not_woken_and_a_forgotten_one_stays_until_the_end() {
+fn a_dropped_observer_is_not_woken_and_a_leaked_one_stays_until_the_end() {
     let (phaser, [mut participant]) = participants();
-    let [dropped, forgotten] = [(); 2].map(|()| CountingWaker::new());
+    let [dropped, leaked] = [(); 2].map(|()| CountingWaker::new());
     let mut observations = [0, 0].map(|phase| phaser.observe(phase));
     assert_eq!(look(&mut observations[0], &dropped), Poll::Pending);
-    assert_eq!(look(&mut observations[1], &forgotten), Poll::Pending);
+    assert_eq!(look(&mut observations[1], &leaked), Poll::Pending);
     let [first, second] = observations;
     drop(first);
     mem::forget(second);
-    assert_eq!([dropped.held(), forgotten.held()], [0, 1]);
+    assert_eq!([dropped.held(), leaked.held()], [0, 1]);
     participant.arrive().unwrap();
-    assert_eq!([dropped.wakes(), forgotten.wakes()], [0, 1]);
-    assert_eq!([dropped.held(), forgotten.held()], [0, 0]);
+    assert_eq!([dropped.wakes(), leaked.wakes()], [0, 1]);
+    assert_eq!([dropped.held(), leaked.held()], [0, 0]);
 }
 
 #[test]
@@ -341,7 +341,7 @@ fn an_observer_that_is_ready_at_once_keeps_no_waker() {
     let (phaser, [participant]) = participants();
     let (waker, participant) = (CountingWaker::new(), Mutex::new(Some(participant)));
     let clone = Waker::clone(&waker);
-    let ends_the_phase = hooked_waker(move || {
+    let ends_the_phase = waker_with_clone(move || {
         if let Some(mut participant) = participant.lock().unwrap().take() {
             participant.arrive().unwrap();
         }

@@ -14,8 +14,8 @@ use atomic_barrier::{
 };
 
 use support::{
-    by_hand::{CountingWaker, Outcome::*, poll},
     phasers::{closed, numbers, participants},
+    polling::{CountingWaker, Outcome::*, poll},
 };
 
 /// The most participants that a phaser has at a time.
@@ -429,7 +429,7 @@ fn if_all_that_wait_for_a_complete_phase_leave_it_is_over() {
 }
 
 #[test]
-fn waiters_that_give_up_one_after_another_wake_nobody_anew() {
+fn waiters_that_withdraw_one_after_another_wake_nobody_anew() {
     const N: usize = 500;
     for leaves in [false, true] {
         let phaser = Phaser::new();

@@ -23,8 +23,8 @@ use proptest::{
 };
 
 use support::{
-    by_hand::{CountingWaker, Outcome, poll},
     phasers::{closed, numbers},
+    polling::{CountingWaker, Outcome, poll},
 };
 
 /// The wakers that polls choose from. Several futures may be polled with the same.

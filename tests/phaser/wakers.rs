@@ -17,10 +17,10 @@ use atomic_barrier::{
 };
 
 use support::{
-    by_hand::{CountingWaker, Outcome, Outcome::*, poll},
-    clone_hook::{hooked_waker, unclonable_waker},
+    custom_clone::{unclonable_waker, waker_with_clone},
+    custom_wake::{panic_of, waker_that},
     phasers::{numbers, participants},
-    wake_hook::{panic_of, waker_that},
+    polling::{CountingWaker, Outcome, Outcome::*, poll},
 };
 
 /// A participant and its wait, for wakers that poll.
@@ -113,14 +113,14 @@ fn wakers_go_with_their_participants_and_with_the_phaser() {
     let wakers = [(); 3].map(|()| CountingWaker::new());
     let mut wait = a.wait();
     assert_eq!(poll(&mut wait, &wakers[0]), Pending);
-    // Dropped in the middle, at the end, and forgotten.
+    // Dropped in the middle, at the end, and leaked.
     drop(wait);
     drop(a);
     let mut wait = b.wait();
     assert_eq!(poll(&mut wait, &wakers[1]), Pending);
-    let mut forgotten = c.wait();
-    assert_eq!(poll(&mut forgotten, &wakers[2]), Pending);
-    core::mem::forget(forgotten);
+    let mut leaked = c.wait();
+    assert_eq!(poll(&mut leaked, &wakers[2]), Pending);
+    core::mem::forget(leaked);
     missing.leave();
     assert_eq!(poll(&mut wait, &wakers[1]), Led(0));
     drop(wait);
@@ -128,7 +128,7 @@ fn wakers_go_with_their_participants_and_with_the_phaser() {
     assert_eq!(held(&wakers), [0, 0, 1]);
     core::mem::forget(c);
     drop(phaser);
-    // That of a participant that was forgotten stays with it.
+    // That of a participant that was leaked stays with it.
     assert_eq!(held(&wakers), [0, 0, 1]);
 }
 
@@ -296,7 +296,7 @@ fn a_phase_completed_while_a_waker_is_cloned_is_the_one_waited_for() {
         let clone = Waker::clone(&waker);
         let slow = {
             let other = other.clone();
-            hooked_waker(move || {
+            waker_with_clone(move || {
                 // The others go on as far as they can, whichever have arrived.
                 drop(left.lock().unwrap().take());
                 other.poll(Waker::noop());
@@ -342,7 +342,7 @@ fn about_to_replace() -> (Phaser, Participant, Waker) {
     assert_eq!(poll(&mut wait, &waker), Released(0));
     drop(wait);
     let other = Mutex::new(b);
-    let waker = hooked_waker(move || {
+    let waker = waker_with_clone(move || {
         other.lock().unwrap().arrive().unwrap();
         Waker::noop().clone()
     });

@@ -1,4 +1,4 @@
-//! Waits that time out, are dropped, aborted and forgotten at random, audited generation by generation.
+//! Waits that time out, are dropped, aborted and leaked at random, audited generation by generation.
 
 use core::{
     future::Future,
@@ -33,10 +33,10 @@ use support::{
 
 /// What is known of the arrivals in one generation.
 #[derive(Clone, Copy, Debug, Default)]
-struct Entry {
+struct Record {
     /// Those that counted.
     arrivals: u8,
-    /// Those that counted or were withdrawn, nobody can say which.
+    /// Those that counted or were withdrawn, which cannot be told from outside.
     unsure: u8,
     leaders: u8,
 }
@@ -44,8 +44,8 @@ struct Entry {
 /// One barrier under stress.
 struct Stress {
     barrier: Barrier,
-    /// An entry for each generation.
-    books: Mutex<Vec<Entry>>,
+    /// A record for each generation.
+    generations: Mutex<Vec<Record>>,
     stop: AtomicBool,
     /// Of the parties, as the watchdog wants to see it.
     progress: AtomicU64,
@@ -58,7 +58,7 @@ impl Stress {
     fn new(parties: usize) -> Self {
         Self {
             barrier: Barrier::new(parties),
-            books: Mutex::default(),
+            generations: Mutex::default(),
             stop: AtomicBool::new(false),
             progress: AtomicU64::new(0),
             withdrawn: AtomicU64::new(0),
@@ -66,21 +66,21 @@ impl Stress {
         }
     }
 
-    fn enter(&self, generation: u64, entry: impl FnOnce(&mut Entry)) {
-        let present = self.barrier.generation();
-        assert!(generation <= present, "{generation} is after {present}");
-        let mut books = self.books.lock().unwrap();
-        let place = generation as usize;
-        if books.len() <= place {
-            books.resize(place + 1, Entry::default());
+    fn record(&self, generation: u64, record: impl FnOnce(&mut Record)) {
+        let current = self.barrier.generation();
+        assert!(generation <= current, "{generation} is after {current}");
+        let mut generations = self.generations.lock().unwrap();
+        let index = generation as usize;
+        if generations.len() <= index {
+            generations.resize(index + 1, Record::default());
         }
-        entry(&mut books[place]);
+        record(&mut generations[index]);
     }
 
-    fn enter_result(&self, result: BarrierWaitResult) {
-        self.enter(result.generation(), |entry| {
-            entry.arrivals += 1;
-            entry.leaders += u8::from(result.is_leader());
+    fn record_result(&self, result: BarrierWaitResult) {
+        self.record(result.generation(), |record| {
+            record.arrivals += 1;
+            record.leaders += u8::from(result.is_leader());
         });
     }
 
@@ -95,36 +95,39 @@ impl Stress {
 
     /// To be called when no party is left.
     fn check(&'static self, name: &str) {
-        // With the waits that were forgotten.
+        // With the waits that were leaked.
         self.complete_a_generation();
         let parties = self.barrier.parties() as u8;
-        let books = mem::take(&mut *self.books.lock().unwrap());
-        let unsure = books.iter().filter(|entry| entry.unsure > 0).count();
+        let generations = mem::take(&mut *self.generations.lock().unwrap());
+        let unsure = generations
+            .iter()
+            .filter(|record| record.unsure > 0)
+            .count();
         let withdrawn = self.withdrawn.load(Ordering::Relaxed);
         let dropped_late = self.dropped_late.load(Ordering::Relaxed);
         println!(
             "{name}: {} generations of {parties}, of which {unsure} not exact; \
             {withdrawn} withdrawn, {dropped_late} dropped too late",
-            books.len(),
+            generations.len(),
         );
-        for (generation, entry) in books.iter().enumerate() {
-            let possible = entry.arrivals..=entry.arrivals + entry.unsure;
+        for (generation, record) in generations.iter().enumerate() {
+            let possible = record.arrivals..=record.arrivals + record.unsure;
             assert!(
                 possible.contains(&parties),
-                "{name}: generation {generation}: {entry:?}"
+                "{name}: generation {generation}: {record:?}"
             );
             assert_eq!(
-                entry.leaders, 1,
-                "{name}: generation {generation}: {entry:?}"
+                record.leaders, 1,
+                "{name}: generation {generation}: {record:?}"
             );
         }
-        assert_eq!(self.barrier.generation(), books.len() as u64);
+        assert_eq!(self.barrier.generation(), generations.len() as u64);
         assert_eq!(self.barrier.arrived(), 0);
         assert!(self.has_seen_all());
-        assert!(unsure < books.len() / 4);
+        assert!(unsure < generations.len() / 4);
     }
 
-    /// What was not put to the test was not shown.
+    /// Whether the run has seen all that it is for.
     fn has_seen_all(&self) -> bool {
         let shown = |counter: &AtomicU64| counter.load(Ordering::Relaxed) > 0;
         shown(&self.withdrawn) && shown(&self.dropped_late)
@@ -160,7 +163,7 @@ impl Audited {
         let poll = Pin::new(wait).poll(&mut Context::from_waker(waker));
         poll.map(|result| {
             self.wait = None;
-            self.stress.enter_result(result);
+            self.stress.record_result(result);
         })
     }
 
@@ -174,17 +177,18 @@ impl Audited {
     }
 
     /// The wait and its generation, if it has arrived and is not ready.
-    fn give_up(&mut self) -> Option<(Wait<'static>, u64)> {
+    fn take_pending(&mut self) -> Option<(Wait<'static>, u64)> {
         if self.polled && self.wait.is_some() && self.arrived_in.is_none() {
             let _ = self.find_generation(Waker::noop());
         }
         Some((self.wait.take()?, self.arrived_in?))
     }
 
-    fn forget(mut self) {
-        if let Some((wait, generation)) = self.give_up() {
+    fn leak(mut self) {
+        if let Some((wait, generation)) = self.take_pending() {
             mem::forget(wait);
-            self.stress.enter(generation, |entry| entry.arrivals += 1);
+            self.stress
+                .record(generation, |record| record.arrivals += 1);
         }
     }
 }
@@ -206,7 +210,7 @@ impl Future for Audited {
 
 impl Drop for Audited {
     fn drop(&mut self) {
-        let Some((wait, generation)) = self.give_up() else {
+        let Some((wait, generation)) = self.take_pending() else {
             return;
         };
         let barrier = &self.stress.barrier;
@@ -214,10 +218,11 @@ impl Drop for Audited {
         drop(wait);
         if late {
             self.stress.dropped_late.fetch_add(1, Ordering::Relaxed);
-            self.stress.enter(generation, |entry| entry.arrivals += 1);
+            self.stress
+                .record(generation, |record| record.arrivals += 1);
         } else if barrier.generation() != generation {
             // Completed before the wait was dropped, or after.
-            self.stress.enter(generation, |entry| entry.unsure += 1);
+            self.stress.record(generation, |record| record.unsure += 1);
         } else {
             self.stress.withdrawn.fetch_add(1, Ordering::Relaxed);
         }
@@ -230,9 +235,9 @@ async fn yields(n: u64) {
     }
 }
 
-async fn forget(mut wait: Audited) {
+async fn leak(mut wait: Audited) {
     if poll!(&mut wait).is_pending() {
-        wait.forget();
+        wait.leak();
     }
 }
 
@@ -255,8 +260,8 @@ async fn tokio_party(stress: &'static Stress, mut random: Random) {
                     assert!(error.is_cancelled(), "{error}");
                 }
             }
-            5 => forget(wait).await,
-            _ => stress.enter_result(stress.barrier.wait().await),
+            5 => leak(wait).await,
+            _ => stress.record_result(stress.barrier.wait().await),
         }
         stress.progress.fetch_add(1, Ordering::Relaxed);
     }
@@ -285,8 +290,8 @@ async fn party(
                 yields(soon).await;
                 task.cancel().await;
             }
-            (5, _) => forget(wait).await,
-            _ => stress.enter_result(stress.barrier.wait().await),
+            (5, _) => leak(wait).await,
+            _ => stress.record_result(stress.barrier.wait().await),
         }
         stress.progress.fetch_add(1, Ordering::Relaxed);
     }

@@ -33,25 +33,25 @@ use support::{
 };
 
 /// The participants that stay until the end.
-const CORE: usize = 4;
-/// How many hosts let guests come and go beside them.
-const HOSTS: usize = 4;
+const STAYING: usize = 4;
+/// How many tasks start participants that leave before the end, one after another.
+const SPAWNERS: usize = 4;
 
 /// What is known of one phase.
 #[derive(Clone, Copy, Debug, Default)]
-struct Entry {
+struct Record {
     /// Of the participants that stay, how many have seen it.
-    core: usize,
+    staying: usize,
     leaders: u8,
 }
 
 struct Stress {
     phaser: Phaser,
-    books: Mutex<Vec<Entry>>,
+    phases: Mutex<Vec<Record>>,
     /// Of all, as the watchdog wants to see it.
     progress: AtomicU64,
     withdrawn: AtomicU64,
-    guests: AtomicU64,
+    leavers: AtomicU64,
     panics: AtomicU64,
 }
 
@@ -59,51 +59,51 @@ impl Stress {
     fn new() -> Self {
         Self {
             phaser: Phaser::new(),
-            books: Mutex::default(),
+            phases: Mutex::default(),
             progress: AtomicU64::new(0),
             withdrawn: AtomicU64::new(0),
-            guests: AtomicU64::new(0),
+            leavers: AtomicU64::new(0),
             panics: AtomicU64::new(0),
         }
     }
 
-    fn enter(&self, phase: u64, leads: bool, stays: bool) {
-        let mut books = self.books.lock().unwrap();
-        let place = phase as usize;
-        if books.len() <= place {
-            books.resize(place + 1, Entry::default());
+    fn record(&self, phase: u64, leads: bool, stays: bool) {
+        let mut phases = self.phases.lock().unwrap();
+        let index = phase as usize;
+        if phases.len() <= index {
+            phases.resize(index + 1, Record::default());
         }
-        books[place].core += usize::from(stays);
-        books[place].leaders += u8::from(leads);
+        phases[index].staying += usize::from(stays);
+        phases[index].leaders += u8::from(leads);
         self.progress.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// To be called when nobody is left.
-    fn check(&self, name: &str, with_guests: bool) {
-        let books = mem::take(&mut *self.books.lock().unwrap());
-        let led = books.iter().filter(|entry| entry.leaders == 1).count();
-        let [withdrawn, guests, panics] = [&self.withdrawn, &self.guests, &self.panics]
+    /// To be called when no participant is left.
+    fn check(&self, name: &str, with_leavers: bool) {
+        let phases = mem::take(&mut *self.phases.lock().unwrap());
+        let led = phases.iter().filter(|record| record.leaders == 1).count();
+        let [withdrawn, leavers, panics] = [&self.withdrawn, &self.leavers, &self.panics]
             .map(|counter| counter.load(Ordering::Relaxed));
         println!(
-            "{name}: {} phases, of which {led} have a leader that says so; \
-            {withdrawn} waits withdrawn, {guests} guests, {panics} panics",
-            books.len(),
+            "{name}: {} phases, of which {led} have a leader on record; \
+            {withdrawn} waits withdrawn, {leavers} participants that left, {panics} panics",
+            phases.len(),
         );
-        for (phase, entry) in books.iter().enumerate() {
-            assert_eq!(entry.core, CORE, "{name}: phase {phase}: {entry:?}");
-            assert!(entry.leaders <= 1, "{name}: phase {phase}: {entry:?}");
+        for (phase, record) in phases.iter().enumerate() {
+            assert_eq!(record.staying, STAYING, "{name}: phase {phase}: {record:?}");
+            assert!(record.leaders <= 1, "{name}: phase {phase}: {record:?}");
         }
-        // A guest may go without a word that it led, or complete a phase by going while nobody waits.
-        assert!(with_guests || led == books.len());
-        assert_eq!(self.phaser.phase(), books.len() as u64);
+        // A participant that leaves may have led without recording it, or complete a phase while nobody waits.
+        assert!(with_leavers || led == phases.len());
+        assert_eq!(self.phaser.phase(), phases.len() as u64);
         assert_eq!((self.phaser.parties(), self.phaser.is_closed()), (0, true));
-        assert!(led > 0 && self.has_seen_all(with_guests));
+        assert!(led > 0 && self.has_seen_all(with_leavers));
     }
 
-    /// What was not put to the test was not shown.
-    fn has_seen_all(&self, with_guests: bool) -> bool {
+    /// Whether the run has seen all that it is for.
+    fn has_seen_all(&self, with_leavers: bool) -> bool {
         let seen = |counter: &AtomicU64| counter.load(Ordering::Relaxed) > 0;
-        seen(&self.withdrawn) && (!with_guests || seen(&self.panics))
+        seen(&self.withdrawn) && (!with_leavers || seen(&self.panics))
     }
 }
 
@@ -113,7 +113,7 @@ async fn yields(n: u64) {
     }
 }
 
-/// Gives `wait` up after a while.
+/// Drops `wait` after a while.
 async fn for_a_while<T>(wait: impl Future<Output = T>, random: &mut Random) -> Option<T> {
     let time = async {
         match random.below(20) {
@@ -127,20 +127,20 @@ async fn for_a_while<T>(wait: impl Future<Output = T>, random: &mut Random) -> O
     }
 }
 
-/// How a participant may wait for its phase.
+/// The methods by which a participant waits.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Ways {
-    OfTasks,
-    /// It may block its thread, too.
-    OfThreads,
+enum Methods {
+    Async,
+    /// Those that block the thread, too.
+    Blocking,
 }
 
-/// One phase, waited for in a random way. Returns whether the participant led it.
+/// Waits for one phase by a random method. Returns whether the participant led it.
 async fn meet(
     stress: &Stress,
     participant: &mut Participant,
     random: &mut Random,
-    ways: Ways,
+    methods: Methods,
     phase: u64,
 ) -> Result<bool, Closed> {
     if random.below(6) == 0 {
@@ -159,7 +159,7 @@ async fn meet(
     loop {
         let result = match random.below(4) {
             0 | 1 => for_a_while(participant.wait(), random).await,
-            2 if ways == Ways::OfThreads => {
+            2 if methods == Methods::Blocking => {
                 let time = Duration::from_micros(random.below(100));
                 match participant.wait_blocking_timeout(time) {
                     Err(WaitError::TimedOut) => None,
@@ -167,7 +167,7 @@ async fn meet(
                     Ok(result) => Some(Ok(result)),
                 }
             }
-            3 if ways == Ways::OfThreads => Some(participant.wait_blocking()),
+            3 if methods == Methods::Blocking => Some(participant.wait_blocking()),
             _ => Some(participant.wait().await),
         };
         match result {
@@ -182,23 +182,33 @@ async fn meet(
 }
 
 /// Stays until the phaser is closed, and sees every phase.
-async fn stay(stress: Arc<Stress>, mut participant: Participant, mut random: Random, ways: Ways) {
+async fn stay(
+    stress: Arc<Stress>,
+    mut participant: Participant,
+    mut random: Random,
+    methods: Methods,
+) {
     let mut phase = 0;
-    while let Ok(leads) = meet(&stress, &mut participant, &mut random, ways, phase).await {
-        stress.enter(phase, leads, true);
+    while let Ok(leads) = meet(&stress, &mut participant, &mut random, methods, phase).await {
+        stress.record(phase, leads, true);
         phase += 1;
     }
     assert!(stress.phaser.is_closed());
 }
 
-/// Sees some consecutive phases and goes, one way or another.
-async fn visit(stress: Arc<Stress>, mut participant: Participant, mut random: Random, ways: Ways) {
-    stress.guests.fetch_add(1, Ordering::Relaxed);
+/// Takes part in some consecutive phases and leaves, by a random end.
+async fn take_part(
+    stress: Arc<Stress>,
+    mut participant: Participant,
+    mut random: Random,
+    methods: Methods,
+) {
+    stress.leavers.fetch_add(1, Ordering::Relaxed);
     let first = participant.phase();
     for phase in first..first + random.below(6) {
         assert_eq!(participant.phase(), phase);
-        match meet(&stress, &mut participant, &mut random, ways, phase).await {
-            Ok(leads) => stress.enter(phase, leads, false),
+        match meet(&stress, &mut participant, &mut random, methods, phase).await {
+            Ok(leads) => stress.record(phase, leads, false),
             Err(_) => return,
         }
     }
@@ -208,27 +218,27 @@ async fn visit(stress: Arc<Stress>, mut participant: Participant, mut random: Ra
         2 => _ = for_a_while(participant.wait_leader(), &mut random).await,
         3 => {
             stress.panics.fetch_add(1, Ordering::Relaxed);
-            resume_unwind(Box::new("a guest"));
+            resume_unwind(Box::new("a leaver"));
         }
         _ => {}
     }
 }
 
-/// A guest whose panic stays its own.
-async fn guest(stress: Arc<Stress>, participant: Participant, seed: usize, ways: Ways) {
-    let visit = visit(stress, participant, Random::of_party(seed), ways);
-    if let Err(panic) = AssertUnwindSafe(visit).catch_unwind().await {
-        if panic.downcast_ref() != Some(&"a guest") {
+/// The same, with its panic caught.
+async fn leaver(stress: Arc<Stress>, participant: Participant, seed: usize, methods: Methods) {
+    let take_part = take_part(stress, participant, Random::of_party(seed), methods);
+    if let Err(panic) = AssertUnwindSafe(take_part).catch_unwind().await {
+        if panic.downcast_ref() != Some(&"a leaver") {
             resume_unwind(panic);
         }
     }
 }
 
-/// Lets guests come, one after another, and aborts some of them.
-async fn host_on_tokio(stress: Arc<Stress>, mut random: Random) {
+/// Starts participants one after another, and aborts some of them.
+async fn spawner_on_tokio(stress: Arc<Stress>, mut random: Random) {
     while let Ok(participant) = stress.phaser.register() {
         let seed = random.below(1 << 20) as usize;
-        let task = tokio::spawn(guest(stress.clone(), participant, seed, Ways::OfTasks));
+        let task = tokio::spawn(leaver(stress.clone(), participant, seed, Methods::Async));
         if random.below(3) == 0 {
             yields(random.below(40)).await;
             task.abort();
@@ -241,12 +251,17 @@ async fn host_on_tokio(stress: Arc<Stress>, mut random: Random) {
 }
 
 /// The same on any executor. Without one there are no tasks to abort.
-async fn host(stress: Arc<Stress>, mut random: Random, executor: Option<&smol::Executor<'static>>) {
+async fn spawner(
+    stress: Arc<Stress>,
+    mut random: Random,
+    executor: Option<&smol::Executor<'static>>,
+) {
     while let Ok(participant) = stress.phaser.register() {
         let seed = random.below(1 << 20) as usize;
         match executor {
             Some(executor) => {
-                let task = executor.spawn(guest(stress.clone(), participant, seed, Ways::OfTasks));
+                let task =
+                    executor.spawn(leaver(stress.clone(), participant, seed, Methods::Async));
                 if random.below(3) == 0 {
                     yields(random.below(40)).await;
                     task.cancel().await;
@@ -254,7 +269,7 @@ async fn host(stress: Arc<Stress>, mut random: Random, executor: Option<&smol::E
                     task.await;
                 }
             }
-            None => guest(stress.clone(), participant, seed, Ways::OfThreads).await,
+            None => leaver(stress.clone(), participant, seed, Methods::Blocking).await,
         }
         observe(&stress, &mut random).await;
     }
@@ -264,8 +279,8 @@ async fn observe(stress: &Stress, random: &mut Random) {
     let phase = stress.phaser.phase() + random.below(2);
     match for_a_while(stress.phaser.observe(phase), random).await {
         Some(Ok(())) => {
-            let present = stress.phaser.phase();
-            assert!(present > phase, "phase {phase} is over in {present}");
+            let current = stress.phaser.phase();
+            assert!(current > phase, "phase {phase} is over in {current}");
         }
         Some(Err(_)) => assert!(stress.phaser.is_closed()),
         None => {}
@@ -273,22 +288,22 @@ async fn observe(stress: &Stress, random: &mut Random) {
 }
 
 /// Runs participants of one phaser and closes it when the time is up. `drive` gets those that stay and the
-/// number of hosts, and returns when all are done.
+/// number of spawners, and returns when all are done.
 fn run(name: &str, drive: impl Fn(&Arc<Stress>, Vec<Participant>, usize) + Sync) {
     const RUNTIMES: usize = 4;
 
     let time = time_of_each(RUNTIMES * 2, 10.0);
 
-    for hosts in [0, HOSTS] {
+    for spawners in [0, SPAWNERS] {
         let stress = Arc::new(Stress::new());
-        let core = stress.phaser.register_many(CORE).unwrap();
+        let staying = stress.phaser.register_many(STAYING).unwrap();
         let (watched, over) = channel();
         thread::scope(|scope| {
             let stress = &stress;
             let drive = &drive;
             scope.spawn(move || watch(name, &stress.progress, &stress.phaser, &over));
-            let driver = scope.spawn(move || drive(stress, core, hosts));
-            pass(time, || stress.has_seen_all(hosts > 0));
+            let driver = scope.spawn(move || drive(stress, staying, spawners));
+            pass(time, || stress.has_seen_all(spawners > 0));
             stress.phaser.close();
             let driven = driver.join();
             drop(watched);
@@ -296,7 +311,7 @@ fn run(name: &str, drive: impl Fn(&Arc<Stress>, Vec<Participant>, usize) + Sync)
                 resume_unwind(panic);
             }
         });
-        stress.check(name, hosts > 0);
+        stress.check(name, spawners > 0);
     }
 }
 
@@ -305,19 +320,20 @@ fn randoms() -> impl Iterator<Item = Random> {
 }
 
 fn run_on_tokio(name: &str, runtime: impl Fn() -> Runtime + Sync) {
-    run(name, |stress, core, hosts| {
+    run(name, |stress, staying, spawners| {
         runtime().block_on(async {
-            let core = core
+            let staying = staying
                 .into_iter()
                 .zip(randoms())
                 .map(|(participant, random)| {
-                    tokio::spawn(stay(stress.clone(), participant, random, Ways::OfTasks))
+                    tokio::spawn(stay(stress.clone(), participant, random, Methods::Async))
                 });
-            let core: Vec<_> = core.collect();
-            let hosts = (0..hosts).map(|host| {
-                tokio::spawn(host_on_tokio(stress.clone(), Random::of_party(100 + host)))
-            });
-            try_join_all(core.into_iter().chain(hosts)).await.unwrap();
+            let staying: Vec<_> = staying.collect();
+            let spawners = (0..spawners)
+                .map(|n| tokio::spawn(spawner_on_tokio(stress.clone(), Random::of_party(100 + n))));
+            try_join_all(staying.into_iter().chain(spawners))
+                .await
+                .unwrap();
         });
     });
 }
@@ -339,28 +355,28 @@ fn tokio_on_four_workers() {
 
 #[test]
 fn smol_on_two_threads() {
-    run("smol, 2 threads", |stress, core, hosts| {
+    run("smol, 2 threads", |stress, staying, spawners| {
         let executor: &'static smol::Executor<'static> = Box::leak(Box::default());
         let (done, finished) = smol::channel::bounded::<()>(1);
         thread::scope(|scope| {
             for _ in 0..2 {
                 scope.spawn(|| block_on(executor.run(finished.recv())));
             }
-            let core = core
+            let staying = staying
                 .into_iter()
                 .zip(randoms())
                 .map(|(participant, random)| {
-                    executor.spawn(stay(stress.clone(), participant, random, Ways::OfTasks))
+                    executor.spawn(stay(stress.clone(), participant, random, Methods::Async))
                 });
-            let core: Vec<_> = core.collect();
-            let hosts = (0..hosts).map(|n| {
-                executor.spawn(host(
+            let staying: Vec<_> = staying.collect();
+            let spawners = (0..spawners).map(|n| {
+                executor.spawn(spawner(
                     stress.clone(),
                     Random::of_party(100 + n),
                     Some(executor),
                 ))
             });
-            block_on(join_all(core.into_iter().chain(hosts)));
+            block_on(join_all(staying.into_iter().chain(spawners)));
             drop(done);
         });
     });
@@ -368,15 +384,17 @@ fn smol_on_two_threads() {
 
 #[test]
 fn plain_threads() {
-    run("threads", |stress, core, hosts| {
+    run("threads", |stress, staying, spawners| {
         thread::scope(|scope| {
-            for (participant, random) in core.into_iter().zip(randoms()) {
-                scope
-                    .spawn(|| block_on(stay(stress.clone(), participant, random, Ways::OfThreads)));
+            for (participant, random) in staying.into_iter().zip(randoms()) {
+                scope.spawn(|| {
+                    block_on(stay(stress.clone(), participant, random, Methods::Blocking))
+                });
             }
-            for n in 0..hosts {
-                scope
-                    .spawn(move || block_on(host(stress.clone(), Random::of_party(100 + n), None)));
+            for n in 0..spawners {
+                scope.spawn(move || {
+                    block_on(spawner(stress.clone(), Random::of_party(100 + n), None))
+                });
             }
         });
     });

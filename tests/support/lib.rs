@@ -7,11 +7,11 @@
 )]
 
 pub mod block_on;
-pub mod by_hand;
-pub mod clone_hook;
 pub mod counting_allocator;
+pub mod custom_clone;
+pub mod custom_wake;
 pub mod hostile;
 pub mod phasers;
+pub mod polling;
 pub mod random;
 pub mod stress_run;
-pub mod wake_hook;

@@ -71,12 +71,12 @@ fn block_on<F: Future + Unpin>(mut future: F) -> F::Output {
 }
 
 /// What the tasks have done, on atomics that shuttle does not see: they add no schedules.
-struct Books {
+struct Tracker {
     entered: Vec<AtomicUsize>,
     leaders: Vec<AtomicUsize>,
 }
 
-impl Books {
+impl Tracker {
     fn new(tasks: usize) -> Self {
         Self {
             entered: (0..tasks).map(|_| AtomicUsize::new(0)).collect(),
@@ -92,7 +92,7 @@ impl Books {
         self.entered[task].store(generation, SeqCst);
     }
 
-    /// Nobody leaves a generation that somebody has not entered.
+    /// No party goes on from a generation in which another has not arrived.
     fn leave(&self, generation: usize, leads: bool) {
         for entered in &self.entered {
             assert!(entered.load(SeqCst) > generation, "a party is missing");
@@ -101,18 +101,18 @@ impl Books {
     }
 }
 
-/// Runs as many tasks as parties, each through every generation by way of `cross`, which returns
+/// Runs as many tasks as parties, each through every generation by way of `wait`, which returns
 /// whether the task led.
-fn meet(tasks: usize, cross: fn(&Barrier, &Books, task: usize, generation: usize) -> bool) {
+fn run_tasks(tasks: usize, wait: fn(&Barrier, &Tracker, task: usize, generation: usize) -> bool) {
     let barrier = Arc::new(Barrier::new(tasks));
-    let books = Arc::new(Books::new(tasks));
+    let tracker = Arc::new(Tracker::new(tasks));
     let tasks: Vec<_> = (0..tasks)
         .map(|task| {
-            let (barrier, books) = (barrier.clone(), books.clone());
+            let (barrier, tracker) = (barrier.clone(), tracker.clone());
             thread::spawn(move || {
                 for generation in 0..GENERATIONS {
-                    let leads = cross(&barrier, &books, task, generation);
-                    books.leave(generation, leads);
+                    let leads = wait(&barrier, &tracker, task, generation);
+                    tracker.leave(generation, leads);
                 }
             })
         })
@@ -120,25 +120,25 @@ fn meet(tasks: usize, cross: fn(&Barrier, &Books, task: usize, generation: usize
     for task in tasks {
         task.join().unwrap();
     }
-    for leaders in &books.leaders {
+    for leaders in &tracker.leaders {
         assert_eq!(leaders.load(SeqCst), 1, "leaders of a generation");
     }
     assert_eq!(barrier.arrived(), 0);
     assert_eq!(barrier.generation(), GENERATIONS as u64);
 }
 
-/// Gives up at random and tries again, until the generation is over.
-fn cross_or_give_up(barrier: &Barrier, books: &Books, task: usize, generation: usize) -> bool {
+/// Withdraws at random and tries again, until the generation is over.
+fn wait_or_withdraw(barrier: &Barrier, tracker: &Tracker, task: usize, generation: usize) -> bool {
     let check = |result: BarrierWaitResult| {
         assert_eq!(result.generation(), generation as u64);
         result.is_leader()
     };
     loop {
         if thread_rng().gen_ratio(1, 2) {
-            books.enter(task, generation);
+            tracker.enter(task, generation);
             return check(block_on(barrier.wait()));
         }
-        books.enter(task, generation);
+        tracker.enter(task, generation);
         let mut wait = barrier.wait();
         for _ in 0..thread_rng().gen_range(1..3) {
             if let Poll::Ready(result) = poll(&mut wait, &Unpark::new()) {
@@ -150,13 +150,18 @@ fn cross_or_give_up(barrier: &Barrier, books: &Books, task: usize, generation: u
         if barrier.generation() > generation as u64 {
             return false;
         }
-        books.withdraw(task, generation);
+        tracker.withdraw(task, generation);
     }
 }
 
-/// Takes any of the ways to wait.
-fn cross_by_any_way(barrier: &Barrier, books: &Books, task: usize, generation: usize) -> bool {
-    books.enter(task, generation);
+/// Waits by a random method.
+fn wait_by_any_method(
+    barrier: &Barrier,
+    tracker: &Tracker,
+    task: usize,
+    generation: usize,
+) -> bool {
+    tracker.enter(task, generation);
     let result = match thread_rng().gen_range(0..4) {
         0 => block_on(barrier.wait()),
         1 => block_on(barrier.arrive()),
@@ -166,10 +171,10 @@ fn cross_by_any_way(barrier: &Barrier, books: &Books, task: usize, generation: u
                 return false;
             };
             assert_eq!(leader.generation(), generation as u64);
-            // Everybody is there, and nobody has gone on.
+            // All have arrived, and none has gone on.
             assert_eq!(barrier.arrived(), barrier.parties());
             thread::yield_now();
-            for entered in &books.entered {
+            for entered in &tracker.entered {
                 assert_eq!(entered.load(SeqCst), generation + 1);
             }
             return true;
@@ -194,37 +199,37 @@ fn pct(schedules: usize, body: fn()) {
 }
 
 #[test]
-fn four_tasks_that_give_up_at_random() {
-    random(1_000, || meet(4, cross_or_give_up));
-    pct(1_000, || meet(4, cross_or_give_up));
+fn four_tasks_that_withdraw_at_random() {
+    random(1_000, || run_tasks(4, wait_or_withdraw));
+    pct(1_000, || run_tasks(4, wait_or_withdraw));
 }
 
 #[test]
-fn eight_tasks_that_give_up_at_random() {
-    random(300, || meet(8, cross_or_give_up));
-    pct(300, || meet(8, cross_or_give_up));
+fn eight_tasks_that_withdraw_at_random() {
+    random(300, || run_tasks(8, wait_or_withdraw));
+    pct(300, || run_tasks(8, wait_or_withdraw));
 }
 
 #[test]
-fn sixteen_tasks_that_give_up_at_random() {
-    random(100, || meet(16, cross_or_give_up));
-    pct(100, || meet(16, cross_or_give_up));
+fn sixteen_tasks_that_withdraw_at_random() {
+    random(100, || run_tasks(16, wait_or_withdraw));
+    pct(100, || run_tasks(16, wait_or_withdraw));
 }
 
 #[test]
-fn four_tasks_by_any_way() {
-    random(1_000, || meet(4, cross_by_any_way));
-    pct(1_000, || meet(4, cross_by_any_way));
+fn four_tasks_by_any_method() {
+    random(1_000, || run_tasks(4, wait_by_any_method));
+    pct(1_000, || run_tasks(4, wait_by_any_method));
 }
 
 #[test]
-fn eight_tasks_by_any_way() {
-    random(300, || meet(8, cross_by_any_way));
-    pct(300, || meet(8, cross_by_any_way));
+fn eight_tasks_by_any_method() {
+    random(300, || run_tasks(8, wait_by_any_method));
+    pct(300, || run_tasks(8, wait_by_any_method));
 }
 
 #[test]
-fn sixteen_tasks_by_any_way() {
-    random(100, || meet(16, cross_by_any_way));
-    pct(100, || meet(16, cross_by_any_way));
+fn sixteen_tasks_by_any_method() {
+    random(100, || run_tasks(16, wait_by_any_method));
+    pct(100, || run_tasks(16, wait_by_any_method));
 }

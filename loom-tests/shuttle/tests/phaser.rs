@@ -1,4 +1,4 @@
-//! Participants that register, meet, stop waiting, leave and come back over several phases, until the phaser is
+//! Participants that register, meet, stop waiting, leave and register again over several phases, until the phaser is
 //! closed, under random schedules and under PCT.
 //!
 //! A failure prints its schedule; `shuttle::replay` runs that again.
@@ -91,14 +91,14 @@ fn block_on<F: Future + Unpin>(mut future: F) -> F::Output {
 }
 
 /// What the tasks have done, on locks that shuttle does not see: they add no schedules.
-struct Books {
+struct Tracker {
     /// The phase in which each task has certainly not arrived, while it is a participant.
     owed: Vec<Mutex<Option<u64>>>,
-    /// The phases that somebody has led.
+    /// The phases that were led.
     led: Mutex<BTreeSet<u64>>,
 }
 
-impl Books {
+impl Tracker {
     fn new(tasks: usize) -> Arc<Self> {
         Arc::new(Self {
             owed: (0..tasks).map(|_| Mutex::new(None)).collect(),
@@ -110,7 +110,7 @@ impl Books {
         *self.owed[task].lock().unwrap() = phase.into();
     }
 
-    /// Nobody leaves a phase that a participant has not entered, and one at most leads it.
+    /// No participant goes on from a phase in which another has not arrived, and one at most leads it.
     fn ended(&self, phase: u64, leads: bool) {
         for owed in &self.owed {
             let owed = *owed.lock().unwrap();
@@ -124,26 +124,26 @@ impl Books {
     }
 }
 
-/// One participant of a phaser, for as long as it is one.
-struct Life<'a> {
-    books: &'a Books,
+/// One participant of a phaser, and what is known of it.
+struct Tracked<'a> {
+    tracker: &'a Tracker,
     task: usize,
     participant: Participant,
     phase: u64,
 }
 
-impl<'a> Life<'a> {
-    fn begin(phaser: &Phaser, books: &'a Books, task: usize) -> Option<Self> {
+impl<'a> Tracked<'a> {
+    fn register(phaser: &Phaser, tracker: &'a Tracker, task: usize) -> Option<Self> {
         let participant = phaser.register().ok()?;
-        Some(Self::of(participant, books, task))
+        Some(Self::of(participant, tracker, task))
     }
 
-    fn of(participant: Participant, books: &'a Books, task: usize) -> Self {
+    fn of(participant: Participant, tracker: &'a Tracker, task: usize) -> Self {
         // It cannot end without this participant.
         let phase = participant.phase();
-        books.owes(task, phase);
+        tracker.owes(task, phase);
         Self {
-            books,
+            tracker,
             task,
             participant,
             phase,
@@ -152,22 +152,22 @@ impl<'a> Life<'a> {
 
     fn ended(&mut self, result: WaitResult) {
         assert_eq!(result.phase(), self.phase, "a phase was missed");
-        self.books.ended(self.phase, result.is_leader());
+        self.tracker.ended(self.phase, result.is_leader());
     }
 
-    /// Goes through one phase by any way, giving up at random.
-    fn cross(&mut self) -> Result<(), Closed> {
-        let mut gave_up = false;
+    /// Waits for one phase by random methods, and withdraws at random.
+    fn wait(&mut self) -> Result<(), Closed> {
+        let mut dropped_a_wait = false;
         loop {
-            self.books.owes(self.task, None);
+            self.tracker.owes(self.task, None);
             let result = match thread_rng().gen_range(0..6) {
                 0 => block_on(self.participant.wait())?,
                 1 => {
                     let phase = self.participant.arrive()?;
                     if phase != self.phase {
-                        // The end of the one in which it gave up too late is not observed.
-                        assert!(gave_up && phase == self.phase + 1);
-                        self.books.ended(self.phase, false);
+                        // The end of the phase whose wait it dropped too late is not observed.
+                        assert!(dropped_a_wait && phase == self.phase + 1);
+                        self.tracker.ended(self.phase, false);
                         self.phase = phase;
                     }
                     block_on(self.participant.wait())?
@@ -177,12 +177,12 @@ impl<'a> Life<'a> {
                     let leader = block_on(self.participant.wait_leader())?;
                     if let Some(leader) = &leader {
                         assert_eq!(leader.phase(), self.phase);
-                        self.books.ended(self.phase, true);
+                        self.tracker.ended(self.phase, true);
                         thread::yield_now();
                         // A participant that is there has not gone on.
-                        self.books.ended(self.phase, false);
+                        self.tracker.ended(self.phase, false);
                     } else {
-                        self.books.ended(self.phase, false);
+                        self.tracker.ended(self.phase, false);
                     }
                     break;
                 }
@@ -196,7 +196,7 @@ impl<'a> Life<'a> {
                         result?
                     } else {
                         // Withdrawn, or counted in a phase that was complete.
-                        gave_up = true;
+                        dropped_a_wait = true;
                         continue;
                     }
                 }
@@ -205,45 +205,45 @@ impl<'a> Life<'a> {
             break;
         }
         self.phase += 1;
-        self.books.owes(self.task, self.phase);
+        self.tracker.owes(self.task, self.phase);
         Ok(())
     }
 }
 
-impl Drop for Life<'_> {
+impl Drop for Tracked<'_> {
     fn drop(&mut self) {
         // Before its participant leaves.
-        self.books.owes(self.task, None);
+        self.tracker.owes(self.task, None);
     }
 }
 
-/// Runs so many tasks, each for a few lives of a few phases.
-fn come_and_go(tasks: usize) {
+/// Runs so many tasks, each of which registers twice, for a few phases each time.
+fn register_and_leave(tasks: usize) {
     let phaser = Phaser::new();
-    let books = Books::new(tasks);
+    let tracker = Tracker::new(tasks);
     let participants = phaser.register_many(tasks).unwrap();
     for task in 0..tasks {
-        books.owes(task, 0);
+        tracker.owes(task, 0);
     }
     let tasks: Vec<_> = participants
         .into_iter()
         .enumerate()
         .map(|(task, participant)| {
-            let (phaser, books) = (phaser.clone(), books.clone());
+            let (phaser, tracker) = (phaser.clone(), tracker.clone());
             thread::spawn(move || {
-                let mut life = Some(Life::of(participant, &books, task));
+                let mut first = Some(Tracked::of(participant, &tracker, task));
                 for _ in 0..2 {
-                    let mut life = match life.take() {
-                        Some(first) => first,
-                        None => Life::begin(&phaser, &books, task).unwrap(),
+                    let mut tracked = match first.take() {
+                        Some(tracked) => tracked,
+                        None => Tracked::register(&phaser, &tracker, task).unwrap(),
                     };
                     for _ in 0..thread_rng().gen_range(0..4) {
-                        life.cross().unwrap();
+                        tracked.wait().unwrap();
                     }
                     if thread_rng().gen_ratio(1, 3) {
                         // Leaves in the middle of a wait.
-                        let mut wait = life.participant.wait();
-                        books.owes(task, None);
+                        let mut wait = tracked.participant.wait();
+                        tracker.owes(task, None);
                         let _ = poll(&mut wait, &Unpark::new());
                     }
                 }
@@ -254,20 +254,20 @@ fn come_and_go(tasks: usize) {
         task.join().unwrap();
     }
     assert_eq!((phaser.parties(), phaser.arrived()), (0, 0));
-    let last = books.led.lock().unwrap().last().copied();
+    let last = tracker.led.lock().unwrap().last().copied();
     assert!(last.is_none_or(|last| last < phaser.phase()));
 }
 
-/// Runs so many tasks, some of which leave and come back, until they are closed after some phases.
-fn go_on_until_closed(tasks: usize) {
+/// Runs so many tasks, some of which leave and register again, until they are closed after some phases.
+fn continue_until_closed(tasks: usize) {
     let phaser = Phaser::new();
-    let books = Books::new(tasks);
+    let tracker = Tracker::new(tasks);
     let tasks: Vec<_> = (0..tasks)
         .map(|task| {
-            let (phaser, books) = (phaser.clone(), books.clone());
+            let (phaser, tracker) = (phaser.clone(), tracker.clone());
             thread::spawn(move || {
-                while let Some(mut life) = Life::begin(&phaser, &books, task) {
-                    while life.cross().is_ok() && thread_rng().gen_ratio(3, 4) {}
+                while let Some(mut tracked) = Tracked::register(&phaser, &tracker, task) {
+                    while tracked.wait().is_ok() && thread_rng().gen_ratio(3, 4) {}
                 }
             })
         })
@@ -300,25 +300,25 @@ fn pct(schedules: usize, body: fn()) {
 }
 
 #[test]
-fn four_tasks_that_come_and_go() {
-    random(1_000, || come_and_go(4));
-    pct(1_000, || come_and_go(4));
+fn four_tasks_that_register_and_leave() {
+    random(1_000, || register_and_leave(4));
+    pct(1_000, || register_and_leave(4));
 }
 
 #[test]
-fn eight_tasks_that_come_and_go() {
-    random(300, || come_and_go(8));
-    pct(300, || come_and_go(8));
+fn eight_tasks_that_register_and_leave() {
+    random(300, || register_and_leave(8));
+    pct(300, || register_and_leave(8));
 }
 
 #[test]
 fn four_tasks_that_are_closed() {
-    random(1_000, || go_on_until_closed(4));
-    pct(1_000, || go_on_until_closed(4));
+    random(1_000, || continue_until_closed(4));
+    pct(1_000, || continue_until_closed(4));
 }
 
 #[test]
 fn eight_tasks_that_are_closed() {
-    random(300, || go_on_until_closed(8));
-    pct(300, || go_on_until_closed(8));
+    random(300, || continue_until_closed(8));
+    pct(300, || continue_until_closed(8));
 }

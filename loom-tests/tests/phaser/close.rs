@@ -140,7 +140,7 @@ fn a_close_against_the_last_arrival() {
 
 #[test]
 fn a_close_against_a_held_release() {
-    let outcomes = ["woken, newcomer woken to find it closed"];
+    let outcomes = ["woken, new participant woken to find it closed"];
     explore(130, &outcomes, || {
         let (phaser, [a, mut b]) = participants();
         let counters = [Counter::new(), Counter::new()];
@@ -148,17 +148,17 @@ fn a_close_against_a_held_release() {
         let Poll::Ready(Ok(Some(leader))) = poll(&mut b.wait_leader(), &Counter::new()) else {
             panic!("should lead");
         };
-        let newcomer = Waiting::arrived(phaser.register().unwrap(), &counters[1]);
+        let new_participant = Waiting::arrived(phaser.register().unwrap(), &counters[1]);
         let closer = closes(&phaser);
 
         leader.release();
         closer.join().unwrap();
         assert_eq!(phaser.phase(), 1);
         let (a, outcome) = a.woken(&counters[0], 0);
-        let (newcomer, newcomer_outcome) = newcomer.woken(&counters[1], 1);
-        drop((a, b, newcomer));
+        let (new_participant, its_outcome) = new_participant.woken(&counters[1], 1);
+        drop((a, b, new_participant));
         assert_empty(&phaser, &[&counters[0], &counters[1]]);
-        format!("{outcome}, newcomer {newcomer_outcome}")
+        format!("{outcome}, new participant {its_outcome}")
     });
 }
 
@@ -370,12 +370,15 @@ fn a_close_against_a_registration_in_a_complete_phase() {
         b.leave();
         let closer = closes(&phaser);
 
-        let newcomer = phaser.register();
+        let new_participant = phaser.register();
         closer.join().unwrap();
         // Open again, and closed; or complete.
         let (a, outcome) = a.end(Poll::Pending, &counter, 2, 0);
-        assert_eq!(outcome == "woken to find it closed", newcomer.is_ok());
-        drop((a, newcomer));
+        assert_eq!(
+            outcome == "woken to find it closed",
+            new_participant.is_ok()
+        );
+        drop((a, new_participant));
         assert_empty(&phaser, &[&counter]);
         outcome.into()
     });

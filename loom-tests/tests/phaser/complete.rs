@@ -395,7 +395,7 @@ fn the_first_poll_after_an_arrival_against_an_arrival_and_a_departure() {
 
 #[test]
 fn a_new_participant_that_arrives_against_a_departure() {
-    let outcomes = ["a led, newcomer in 0", "newcomer led"];
+    let outcomes = ["a led, new participant in 0", "new participant led"];
     explore(370, &outcomes, || {
         let (phaser, [a, b]) = participants();
         let (counter, watcher) = (Counter::new(), Counter::new());
@@ -403,8 +403,8 @@ fn a_new_participant_that_arrives_against_a_departure() {
         let observation = observe(&phaser, 0, &watcher);
         let leaver = thread::spawn(move || b.leave());
 
-        let mut newcomer = phaser.register().unwrap();
-        let phase = newcomer.arrive().unwrap();
+        let mut new_participant = phaser.register().unwrap();
+        let phase = new_participant.arrive().unwrap();
         leaver.join().unwrap();
         assert!(counter.wakes() > 0, "not woken");
         let Poll::Ready(Ok(result)) = a.poll(&counter) else {
@@ -412,12 +412,12 @@ fn a_new_participant_that_arrives_against_a_departure() {
         };
         assert_eq!(result.phase(), 0);
         assert_over(observation, &watcher);
-        drop((a, newcomer));
+        drop((a, new_participant));
         assert_no_slot_is_lost(&phaser, &[&counter]);
         if result.is_leader() {
-            format!("a led, newcomer in {phase}")
+            format!("a led, new participant in {phase}")
         } else {
-            "newcomer led".into()
+            "new participant led".into()
         }
     });
 }
@@ -446,13 +446,13 @@ fn reopened_against(
         let a = Waiting::arrived(a, &counter);
         b.leave();
         let observation = observe(&phaser, 0, &watcher);
-        let newcomer = thread::spawn({
+        let new_participant = thread::spawn({
             let phaser = phaser.clone();
             move || joins(phaser.register().unwrap())
         });
 
         let acted = acts(a, counter.clone());
-        let newcomer = newcomer.join().unwrap();
+        let new_participant = new_participant.join().unwrap();
         let outcome = if phaser.phase() == 0 {
             "not over"
         } else {
@@ -465,7 +465,7 @@ fn reopened_against(
         };
         let waits = wait.is_some();
         // Those that owe phase 0 an arrival make it now.
-        let mut others: Vec<_> = newcomer.into_iter().chain(stopped).collect();
+        let mut others: Vec<_> = new_participant.into_iter().chain(stopped).collect();
         for participant in &mut others {
             if (participant.phase(), phaser.phase()) == (0, 0) {
                 participant.arrive().unwrap();
@@ -505,13 +505,13 @@ fn leaves(wait: Waiting, _: Arc<Counter>) -> Acted {
     Acted::Left
 }
 
-fn arrives(mut newcomer: Participant) -> Option<Participant> {
-    newcomer.arrive().unwrap();
-    Some(newcomer)
+fn arrives(mut new_participant: Participant) -> Option<Participant> {
+    new_participant.arrive().unwrap();
+    Some(new_participant)
 }
 
-fn goes(newcomer: Participant) -> Option<Participant> {
-    newcomer.leave();
+fn goes(new_participant: Participant) -> Option<Participant> {
+    new_participant.leave();
     None
 }
 

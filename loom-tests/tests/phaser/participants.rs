@@ -310,22 +310,22 @@ fn a_registration_against_the_last_arrival() {
         let (phaser, [a, b]) = participants();
         let counters = [Counter::new(), Counter::new()];
         let a = Waiting::arrived(a, &counters[0]);
-        let newcomer = thread::spawn({
+        let new_participant = thread::spawn({
             let phaser = phaser.clone();
             move || phaser.register().unwrap()
         });
 
         let mut b = Waiting::new(b);
         let polled = b.poll(&counters[1]);
-        let mut newcomer = newcomer.join().unwrap();
+        let mut new_participant = new_participant.join().unwrap();
         let in_0 = polled.is_pending();
         assert_eq!(phaser.phase(), u64::from(!in_0));
         assert_eq!(counters[0].wakes(), usize::from(!in_0));
-        let phase = newcomer.arrive().unwrap();
+        let phase = new_participant.arrive().unwrap();
         assert_eq!(phase, u64::from(!in_0));
         let (b, _) = b.end(polled, &counters[1], 1, 0);
         let (a, _) = a.woken(&counters[0], 0);
-        drop((a, b, newcomer));
+        drop((a, b, new_participant));
         assert_no_slot_is_lost(&phaser, &[&counters[0], &counters[1]]);
         format!("a participant of {phase}")
     });
@@ -335,13 +335,13 @@ fn a_registration_against_the_last_arrival() {
 fn a_registration_against_another() {
     explore(120, &["two slots"], || {
         let (phaser, [a]) = participants();
-        let newcomer = thread::spawn({
+        let new_participant = thread::spawn({
             let phaser = phaser.clone();
             move || phaser.register().unwrap()
         });
 
         let b = phaser.register().unwrap();
-        let c = newcomer.join().unwrap();
+        let c = new_participant.join().unwrap();
         assert_eq!(phaser.parties(), 3);
         drop(assert_meets([a, b, c]));
         assert_no_slot_is_lost(&phaser, &[]);
@@ -371,13 +371,13 @@ fn a_held_release_against_a_new_participant_that_arrives_early() {
         let (phaser, a, mut b, counter) = one_waits();
         let leader = lead(&mut b);
         let early = Counter::new();
-        let newcomer = thread::spawn({
+        let new_participant = thread::spawn({
             let (phaser, early) = (phaser.clone(), early.clone());
             move || Waiting::arrived(phaser.register().unwrap(), &early)
         });
 
         leader.release();
-        let newcomer = newcomer.join().unwrap();
+        let new_participant = new_participant.join().unwrap();
         assert_eq!(early.wakes(), 0);
         assert_eq!(
             (phaser.phase(), phaser.parties(), phaser.arrived()),
@@ -387,8 +387,8 @@ fn a_held_release_against_a_new_participant_that_arrives_early() {
         assert_eq!(outcome, "woken");
         a.arrive().unwrap();
         b.arrive().unwrap();
-        let (newcomer, _) = newcomer.woken(&early, 1);
-        drop((a, b, newcomer));
+        let (new_participant, _) = new_participant.woken(&early, 1);
+        drop((a, b, new_participant));
         assert_no_slot_is_lost(&phaser, &[&counter, &early]);
         "counted in the next".into()
     });
@@ -400,18 +400,18 @@ fn a_held_release_against_a_withdrawal_from_the_next_phase() {
         let (phaser, a, mut b, counter) = one_waits();
         let leader = lead(&mut b);
         let early = Counter::new();
-        let newcomer = Waiting::arrived(phaser.register().unwrap(), &early);
-        let dropper = thread::spawn(move || newcomer.stop());
+        let new_participant = Waiting::arrived(phaser.register().unwrap(), &early);
+        let dropper = thread::spawn(move || new_participant.stop());
 
         leader.release();
-        let newcomer = dropper.join().unwrap();
+        let new_participant = dropper.join().unwrap();
         assert_eq!(early.wakes(), 0);
         assert_eq!(
             (phaser.phase(), phaser.parties(), phaser.arrived()),
             (1, 3, 0)
         );
         let (a, _) = a.woken(&counter, 0);
-        drop(assert_meets([a, b, newcomer]));
+        drop(assert_meets([a, b, new_participant]));
         assert_no_slot_is_lost(&phaser, &[&counter, &early]);
         "withdrawn".into()
     });
@@ -423,8 +423,8 @@ fn a_held_release_against_a_new_participant_that_leaves() {
         let (phaser, a, mut b, counter) = one_waits();
         let leader = lead(&mut b);
         let early = Counter::new();
-        let newcomer = Waiting::arrived(phaser.register().unwrap(), &early);
-        let leaver = thread::spawn(move || drop(newcomer));
+        let new_participant = Waiting::arrived(phaser.register().unwrap(), &early);
+        let leaver = thread::spawn(move || drop(new_participant));
 
         leader.release();
         leaver.join().unwrap();

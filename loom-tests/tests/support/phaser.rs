@@ -170,23 +170,26 @@ pub(crate) fn assert_no_slot_is_lost(phaser: &Phaser, counters: &[&Arc<Counter>]
     let mut participants = phaser.register_many(4).unwrap();
     drop(participants.remove(0));
     // Looks from the fourth slot on, and so comes to the first if no fifth exists.
-    let newcomer = phaser.register().unwrap();
+    let new_participant = phaser.register().unwrap();
     let order = Arc::new(Mutex::new(Vec::new()));
-    let mut waits =
-        [("second", participants.remove(0)), ("newcomer", newcomer)].map(|(name, participant)| {
-            let order = order.clone();
-            let mut wait = Waiting::new(participant);
-            assert!(
-                wait.poll_with(&Waker::from(Arc::new(Logs { name, order })))
-                    .is_pending()
-            );
-            wait
-        });
+    let mut waits = [
+        ("second", participants.remove(0)),
+        ("new participant", new_participant),
+    ]
+    .map(|(name, participant)| {
+        let order = order.clone();
+        let mut wait = Waiting::new(participant);
+        assert!(
+            wait.poll_with(&Waker::from(Arc::new(Logs { name, order })))
+                .is_pending()
+        );
+        wait
+    });
     for mut participant in participants {
         participant.arrive().unwrap();
     }
     let order = order.lock().unwrap();
-    assert_eq!(*order, ["newcomer", "second"], "a slot is lost");
+    assert_eq!(*order, ["new participant", "second"], "a slot is lost");
     for wait in &mut waits {
         assert!(wait.poll(&Counter::new()).is_ready());
     }

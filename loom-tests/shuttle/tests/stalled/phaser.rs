@@ -395,7 +395,7 @@ fn leave() {
         });
         (company, victim)
     }
-    fn newcomer_leaves(scene: &Scene) {
+    fn another_leaves(scene: &Scene) {
         let (mut company, victim) = company(scene);
         company.rescue = Some(("another registers and leaves", |company| {
             let phaser = company.phaser.clone();
@@ -403,7 +403,7 @@ fn leave() {
         }));
         company.find(&victim, departure);
     }
-    fn newcomers_meet(scene: &Scene) {
+    fn two_others_meet(scene: &Scene) {
         let (mut company, victim) = company(scene);
         company.rescue = Some(("two others register and meet", |company| {
             let phaser = company.phaser.clone();
@@ -430,7 +430,7 @@ fn leave() {
         }));
         company.find(&victim, departure);
     }
-    check("phaser: leave", &[newcomer_leaves, newcomers_meet, polled]);
+    check("phaser: leave", &[another_leaves, two_others_meet, polled]);
 }
 
 #[test]
