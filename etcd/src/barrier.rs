@@ -49,7 +49,7 @@ pub struct EtcdBarrier {
     /// Of the last generation of the local barrier.
     outcome: Mutex<Result<WaitResult, Error>>,
     /// Generations that have ended for this process.
-    crossed: AtomicU64,
+    generation: AtomicU64,
     member: Member,
 }
 
@@ -83,8 +83,8 @@ impl WaitResult {
     }
 }
 
-/// How a process comes out of a generation.
-enum Crossed {
+/// A generation that is complete, for the leader of one process.
+enum Completed {
     Released(WaitResult),
     /// It is to release the other processes.
     Holds(WaitResult),
@@ -109,7 +109,7 @@ impl EtcdBarrier {
             local: Barrier::new(tasks),
             turns: Semaphore::new(tasks.max(1)),
             outcome: Mutex::new(Err(Error::LeaderCancelled)),
-            crossed: AtomicU64::new(generation),
+            generation: AtomicU64::new(generation),
             member,
         }
     }
@@ -134,7 +134,7 @@ impl EtcdBarrier {
     pub fn generation(&self) -> u64 {
         // Relaxed: a number alone, which nothing is read by. A task that has waited synchronizes with the leader
         // of its process by the local barrier.
-        self.crossed.load(Relaxed)
+        self.generation.load(Relaxed)
     }
 
     /// The number of tasks of this process that wait for a generation.
@@ -159,7 +159,7 @@ impl EtcdBarrier {
     /// tasks is for the same generation, which may be complete by then. So no generation is missed and none is
     /// counted twice.
     pub async fn wait(&self) -> Result<WaitResult, Error> {
-        match self.cross(false).await? {
+        match self.wait_for_all(false).await? {
             Turn::Follows(result) => Ok(result),
             Turn::Leads(leader) => leader.release().await,
         }
@@ -181,7 +181,7 @@ impl EtcdBarrier {
     /// blocked until the tasks of this process wait again. If the last of these has called `wait_leader`, it is
     /// the leader; if it has called `wait`, it releases the others.
     pub async fn wait_leader(&self) -> Result<Option<Leader<'_>>, Error> {
-        match self.cross(true).await? {
+        match self.wait_for_all(true).await? {
             Turn::Follows(_) => Ok(None),
             Turn::Leads(leader) => Ok(Some(leader)),
         }
@@ -223,7 +223,7 @@ impl EtcdBarrier {
         self.member.progress.borrow().end.clone()
     }
 
-    async fn cross(&self, lead: bool) -> Result<Turn<'_>, Error> {
+    async fn wait_for_all(&self, lead: bool) -> Result<Turn<'_>, Error> {
         let turn = self.turns.acquire().await.expect("it is never closed");
         let Some(local) = self.local.wait_leader().await else {
             let outcome = self.outcome.lock().expect("nothing panics with it");
@@ -233,18 +233,18 @@ impl EtcdBarrier {
         self.tell(Err(Error::LeaderCancelled));
         let generation = self.generation();
         let span = tracing::info_span!(
-            "crossing",
+            "wait",
             barrier = self.name(),
             process = self.process(),
             generation
         );
         match self.meet(generation, lead).instrument(span).await {
-            Ok(Crossed::Released(result)) => {
-                self.has_crossed(result);
+            Ok(Completed::Released(result)) => {
+                self.has_completed(result);
                 local.release();
                 Ok(Turn::Follows(result))
             }
-            Ok(Crossed::Holds(result)) => Ok(Turn::Leads(Leader {
+            Ok(Completed::Holds(result)) => Ok(Turn::Leads(Leader {
                 barrier: self,
                 result,
                 local: Some(local),
@@ -258,7 +258,7 @@ impl EtcdBarrier {
         }
     }
 
-    async fn meet(&self, generation: u64, lead: bool) -> Result<Crossed, Error> {
+    async fn meet(&self, generation: u64, lead: bool) -> Result<Completed, Error> {
         self.member.send(Command::Arrive { generation, lead });
         let progress = self
             .reached(|p| p.released > generation || p.holds == Some(generation))
@@ -274,8 +274,8 @@ impl EtcdBarrier {
             leader: progress.led,
         };
         Ok(match progress.released > generation {
-            true => Crossed::Released(result),
-            false => Crossed::Holds(result),
+            true => Completed::Released(result),
+            false => Completed::Holds(result),
         })
     }
 
@@ -294,9 +294,9 @@ impl EtcdBarrier {
         }
     }
 
-    fn has_crossed(&self, result: WaitResult) {
+    fn has_completed(&self, result: WaitResult) {
         // Relaxed: the local barrier's release makes it visible to those who have waited.
-        self.crossed.store(result.generation + 1, Relaxed);
+        self.generation.store(result.generation + 1, Relaxed);
         let leader = false;
         self.tell(Ok(WaitResult { leader, ..result }));
     }
@@ -364,7 +364,7 @@ impl Leader<'_> {
         barrier.member.send(self.command());
         let released = barrier.reached(|p| p.released > result.generation).await;
         match &released {
-            Ok(_) => barrier.has_crossed(result),
+            Ok(_) => barrier.has_completed(result),
             Err(error) => barrier.tell(Err(error.clone())),
         }
         if let Some(local) = self.local.take() {
@@ -378,7 +378,7 @@ impl Drop for Leader<'_> {
     fn drop(&mut self) {
         if let Some(local) = self.local.take() {
             self.barrier.member.send(self.command());
-            self.barrier.has_crossed(self.result);
+            self.barrier.has_completed(self.result);
             local.release();
         }
     }

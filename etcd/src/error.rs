@@ -4,7 +4,7 @@ use std::{error, fmt, sync::Arc, time::Duration};
 
 use tonic::Code;
 
-/// Why a process could not join, cross or leave.
+/// Why a process could not join, wait or leave.
 ///
 /// All tasks of a process get the same error, so it is cheap to clone. After [`LeaderCancelled`] the tasks may
 /// wait again. After any other error the process is no member any more, and each wait gets the same error.

@@ -121,11 +121,12 @@ impl Keys {
     /// At most three comparisons, however many processes there are. `live/` has this process at least.
     fn all_others_have_arrived(&self, view: &View) -> Vec<Compare> {
         let next = view.revision + 1;
-        let no_newcomer = Compare::mod_revision(self.live(""), CompareOp::Less, next).with_prefix();
+        let none_has_joined =
+            Compare::mod_revision(self.live(""), CompareOp::Less, next).with_prefix();
         let generation = view.state.generation.to_string();
         let [before, after] = self.other_arrivals();
         let (first, last) = (view.live.keys().next(), view.live.keys().next_back());
-        let mut all = vec![no_newcomer];
+        let mut all = vec![none_has_joined];
         for (somebody, (from, to)) in [
             (first.is_some_and(|name| *name < self.process), before),
             (last.is_some_and(|name| *name > self.process), after),

@@ -317,7 +317,7 @@ async fn a_join_that_is_dropped_at_any_point_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_wait_that_is_dropped_while_others_of_its_process_are_missing_takes_its_arrival_back() {
+async fn a_wait_that_is_dropped_while_others_of_its_process_are_missing_withdraws_its_arrival() {
     let stage = Stage::new(1, OnLoss::Fail).await;
     let barrier = join(&stage, "a", 2).await;
     for leads in [false, true] {
@@ -378,7 +378,7 @@ async fn a_leader_that_is_cancelled_on_its_way_releases_its_process_with_an_erro
     let barrier = join(&stage, "a", 2).await;
     let both = async || tokio::join!(in_time(barrier.wait()), in_time(barrier.wait()));
     // A generation that ends well, which is not to be taken for the next.
-    let ((one, other), conductors) = tokio::join!(both(), conductor.cross());
+    let ((one, other), conductors) = tokio::join!(both(), conductor.wait());
     one.and(other).and(conductors).unwrap();
 
     let mut first = Box::pin(barrier.wait());
@@ -391,7 +391,7 @@ async fn a_leader_that_is_cancelled_on_its_way_releases_its_process_with_an_erro
     assert!(matches!(error, Error::LeaderCancelled));
 
     // The next two tasks go on where that leader was: also when the generation is complete meanwhile.
-    assert_eq!(conductor.cross().await.unwrap().processes(), 2);
+    assert_eq!(conductor.wait().await.unwrap().processes(), 2);
     let (one, other) = both().await;
     for result in [one.unwrap(), other.unwrap()] {
         assert_eq!((result.generation(), result.processes()), (1, 2));

@@ -28,14 +28,14 @@ async fn a_killed_process_breaks_the_barrier_for_all() {
     let stage = Stage::new(3, OnLoss::Fail).await;
     let conductor = stage.conductor().await;
     let [p0, p1] = [stage.process("p0", ALL), stage.mortal("p1", ALL)];
-    conductor.cross_until(HERE).await;
+    conductor.wait_until(HERE).await;
     stage.until_arrived(HERE, &["p0", "p1"]).await;
 
     p1.signal(Signal::SIGKILL);
     let error = p0.fails().await;
     let says = format!("2 of 2 tasks stopped in generation {HERE}: process p1 {LOST}");
     assert!(error.contains(&says), "{error}");
-    let error = conductor.cross().await.unwrap_err();
+    let error = conductor.wait().await.unwrap_err();
     assert!(matches!(error, Error::Lost { process } if process.as_deref() == Some("p1")));
 
     // It stays broken, for the process that is started again as well.
@@ -54,12 +54,12 @@ async fn the_others_go_on_without_a_killed_process() {
     let conductor = stage.conductor().await;
     let [p0, p1] = ["p0", "p1"].map(|name| stage.process(name, ALL));
     let p2 = stage.mortal("p2", ALL);
-    conductor.cross_until(HERE).await;
+    conductor.wait_until(HERE).await;
     stage.until_arrived(HERE, &["p0", "p1", "p2"]).await;
 
     p2.signal(Signal::SIGKILL);
     stage.until_gone("p2").await;
-    conductor.cross_until(ALL).await;
+    conductor.wait_until(ALL).await;
     for process in [p0, p1] {
         process.succeeds().await;
     }
@@ -77,7 +77,7 @@ async fn those_who_wait_go_on_when_the_last_that_was_missing_is_killed() {
     let stage = Stage::new(3, OnLoss::Continue).await;
     let missing = stage.member("missing").await;
     let [p0, p1] = ["p0", "p1"].map(|name| stage.process(name, ALL));
-    missing.cross_until(HERE).await;
+    missing.wait_until(HERE).await;
     stage.until_arrived(HERE, &["p0", "p1"]).await;
     // Nobody arrives any more: one of those who wait completes the generation.
     stage.revoke(missing.barrier.lease()).await;
@@ -94,7 +94,7 @@ async fn a_process_that_paused_after_its_arrival_is_not_counted_when_it_comes_ba
     let conductor = stage.conductor().await;
     let p0 = stage.process("p0", ALL);
     let [p1, p2] = ["p1", "p2"].map(|name| stage.mortal(name, ALL));
-    conductor.cross_until(HERE).await;
+    conductor.wait_until(HERE).await;
     stage.until_arrived(HERE, &["p0", "p1", "p2"]).await;
 
     for process in [&p1, &p2] {
@@ -106,11 +106,11 @@ async fn a_process_that_paused_after_its_arrival_is_not_counted_when_it_comes_ba
     p1.signal(Signal::SIGCONT);
     let error = p1.fails().await;
     assert!(error.contains(EXPIRED), "{error}");
-    conductor.cross_until(HERE + 1).await;
+    conductor.wait_until(HERE + 1).await;
     p2.signal(Signal::SIGCONT);
     let error = p2.fails().await;
     assert!(error.contains(EXPIRED), "{error}");
-    conductor.cross_until(ALL).await;
+    conductor.wait_until(ALL).await;
     p0.succeeds().await;
 
     let (history, tally) = stage.check().await;
@@ -125,21 +125,21 @@ async fn a_process_that_was_counted_while_it_paused_learns_of_both_when_it_comes
     let stage = Stage::new(3, OnLoss::Continue).await;
     let conductor = stage.conductor().await;
     let [p0, p1] = [stage.process("p0", ALL), stage.mortal("p1", ALL)];
-    conductor.cross_until(HERE).await;
+    conductor.wait_until(HERE).await;
     stage.until_arrived(HERE, &["p0", "p1"]).await;
 
     // It is counted, and released, but cannot know.
     p1.signal(Signal::SIGSTOP);
-    conductor.cross_until(HERE + 1).await;
+    conductor.wait_until(HERE + 1).await;
     stage.until_gone("p1").await;
     // It wakes up when the others are two generations further.
-    conductor.cross_until(HERE + 2).await;
+    conductor.wait_until(HERE + 2).await;
     p1.signal(Signal::SIGCONT);
     let error = p1.fails().await;
     assert!(error.contains(EXPIRED), "{error}");
     let says = format!("stopped in generation {}", HERE + 1);
     assert!(error.contains(&says), "{error}");
-    conductor.cross_until(ALL).await;
+    conductor.wait_until(ALL).await;
     p0.succeeds().await;
 
     let (history, _) = stage.check().await;
@@ -152,7 +152,7 @@ async fn a_restarted_process_joins_the_present_generation_when_its_old_lease_has
     let stage = Stage::new(3, OnLoss::Continue).await;
     let conductor = stage.conductor().await;
     let [p0, p1] = [stage.process("p0", ALL), stage.mortal("p1", ALL)];
-    conductor.cross_until(HERE).await;
+    conductor.wait_until(HERE).await;
     stage.until_arrived(HERE, &["p0", "p1"]).await;
 
     let before = stage.lease_of("p1").await;
@@ -162,7 +162,7 @@ async fn a_restarted_process_joins_the_present_generation_when_its_old_lease_has
         ![before, None].contains(&stage.lease_of("p1").await)
     })
     .await;
-    conductor.cross_until(ALL).await;
+    conductor.wait_until(ALL).await;
     for process in [p0, again] {
         process.succeeds().await;
     }
@@ -180,16 +180,16 @@ async fn a_process_that_joins_is_needed_in_the_present_generation() {
     let stage = Stage::new(2, OnLoss::Fail).await;
     let conductor = stage.conductor().await;
     let p0 = stage.process("p0", ALL);
-    conductor.cross_until(HERE).await;
+    conductor.wait_until(HERE).await;
     stage.until_arrived(HERE, &["p0"]).await;
 
     let late = stage.member("late").await;
     assert_eq!(late.barrier.generation(), HERE);
-    let crossing = tokio::spawn(async move { conductor.cross_until(ALL).await });
+    let wait = tokio::spawn(async move { conductor.wait_until(ALL).await });
     // The conductor came last of those that were there before, and has not completed.
     stage.until_arrived(HERE, &["p0", "conductor"]).await;
-    late.cross_until(ALL).await;
-    crossing.await.unwrap();
+    late.wait_until(ALL).await;
+    wait.await.unwrap();
     p0.succeeds().await;
 
     let (history, _) = stage.check().await;
@@ -197,9 +197,9 @@ async fn a_process_that_joins_is_needed_in_the_present_generation() {
     assert!(history.counted[HERE as usize].contains_key("late"));
 }
 
-/// `m` arrives, then the newcomer `z` joins, and `n` arrives without knowing that. By its name the newcomer
+/// `m` arrives, then `z` joins, and `n` arrives without knowing that. By its name `z`
 /// comes after all that `n` knows. It arrives before `n`, or after it.
-async fn a_newcomer_is_not_known_to_the_last(arrives_first: bool) {
+async fn a_process_joins_unknown_to_the_last(arrives_first: bool) {
     let stage = Stage::new(2, OnLoss::Fail).await;
     let proxy = Proxy::new(stage.etcd.endpoint(0)).await;
     let first = stage.member("m").await;
@@ -207,58 +207,58 @@ async fn a_newcomer_is_not_known_to_the_last(arrives_first: bool) {
     let last = stage.member_by(builder).await;
     let first = async {
         first.work();
-        first.cross().await.unwrap()
+        first.wait().await.unwrap()
     };
     let others = async {
         stage.until_arrived(0, &["m"]).await;
         proxy.hold_answers();
-        let newcomer = stage.member("z").await;
+        let joined = stage.member("z").await;
         let last = async {
             if arrives_first {
                 stage.until_arrived(0, &["z"]).await;
             }
             last.work();
-            last.cross().await.unwrap()
+            last.wait().await.unwrap()
         };
-        let newcomer = async {
+        let joined = async {
             if !arrives_first {
                 stage.until_arrived(0, &["n"]).await;
             }
-            newcomer.work();
-            newcomer.cross().await.unwrap()
+            joined.work();
+            joined.wait().await.unwrap()
         };
         let passes = async {
             // It has not completed the generation.
             stage.until_arrived(0, &["n"]).await;
             proxy.pass_answers();
         };
-        tokio::join!(last, newcomer, passes)
+        tokio::join!(last, joined, passes)
     };
-    let (first, (last, newcomer, ())) = tokio::join!(first, others);
-    for result in [first, last, newcomer] {
+    let (first, (last, joined, ())) = tokio::join!(first, others);
+    for result in [first, last, joined] {
         assert_eq!(result.processes(), 3);
     }
     stage.check().await;
 }
 
 #[tokio::test]
-async fn a_newcomer_that_the_last_to_arrive_does_not_know_yet_is_waited_for() {
-    a_newcomer_is_not_known_to_the_last(false).await;
+async fn a_process_that_joins_unknown_to_the_last_to_arrive_is_waited_for() {
+    a_process_joins_unknown_to_the_last(false).await;
 }
 
 #[tokio::test]
 async fn a_process_that_was_the_last_without_knowing_it_completes_when_it_does() {
-    a_newcomer_is_not_known_to_the_last(true).await;
+    a_process_joins_unknown_to_the_last(true).await;
 }
 
 #[tokio::test]
 async fn the_first_generation_waits_until_all_have_joined() {
     let stage = Stage::new(2, OnLoss::Fail).await;
     let conductor = stage.conductor().await;
-    let crossing = tokio::spawn(async move { conductor.cross_until(ALL).await });
+    let wait = tokio::spawn(async move { conductor.wait_until(ALL).await });
     stage.until_arrived(0, &["conductor"]).await;
     let p0 = stage.process("p0", ALL);
-    crossing.await.unwrap();
+    wait.await.unwrap();
     p0.succeeds().await;
     let (_, tally) = stage.check().await;
     assert_eq!(tally.counted as u64, 2 * ALL);
@@ -269,7 +269,7 @@ async fn a_process_that_dies_before_it_was_ever_counted_breaks_nothing() {
     let stage = Stage::new(2, OnLoss::Fail).await;
     let conductor = stage.conductor().await;
     let p0 = stage.process("p0", ALL);
-    conductor.cross_until(HERE).await;
+    conductor.wait_until(HERE).await;
     stage.until_arrived(HERE, &["p0"]).await;
     let guest = stage.mortal("guest", ALL);
     stage.until_arrived(HERE, &["p0", "guest"]).await;
@@ -280,7 +280,7 @@ async fn a_process_that_dies_before_it_was_ever_counted_breaks_nothing() {
     let mut members = conductor.barrier.members();
     use futures::StreamExt;
     while in_time(members.next()).await.unwrap().contains_key("guest") {}
-    conductor.cross_until(ALL).await;
+    conductor.wait_until(ALL).await;
     p0.succeeds().await;
     let (_, tally) = stage.check().await;
     assert_eq!((tally.counted as u64, tally.uncounted), (2 * ALL, 1));
@@ -291,13 +291,13 @@ async fn a_second_process_of_the_same_name_is_refused() {
     let stage = Stage::new(2, OnLoss::Fail).await;
     let conductor = stage.conductor().await;
     let p0 = stage.process("p0", ALL);
-    conductor.cross_until(1).await;
+    conductor.wait_until(1).await;
     let error = stage.impatient("p0", ALL, 1).fails().await;
     assert!(
         error.contains("a live process has the name p0 already"),
         "{error}"
     );
-    conductor.cross_until(ALL).await;
+    conductor.wait_until(ALL).await;
     p0.succeeds().await;
     stage.check().await;
 }
@@ -311,7 +311,7 @@ async fn a_process_whose_lease_has_ended_completes_nothing_even_before_it_knows(
     let builder = stage.builder("member").endpoints([proxy.endpoint()]);
     let member = stage.member_by(builder).await;
     let p0 = stage.process("p0", ALL);
-    member.cross_until(HERE).await;
+    member.wait_until(HERE).await;
     stage.until_arrived(HERE, &["p0"]).await;
 
     // All others are there: it is for the member to complete the generation, as far as it knows.
@@ -319,13 +319,13 @@ async fn a_process_whose_lease_has_ended_completes_nothing_even_before_it_knows(
     proxy.hold_answers();
     stage.revoke(member.barrier.lease()).await;
     member.work();
-    let crossing = member.cross();
+    let wait = member.wait();
     let passes = async {
         // Time to ask, before it hears of its end. If it was too short, it does not ask.
         tokio::time::sleep(Duration::from_millis(200)).await;
         proxy.pass_answers();
     };
-    let (outcome, ()) = tokio::join!(crossing, passes);
+    let (outcome, ()) = tokio::join!(wait, passes);
     assert!(matches!(outcome, Err(Error::Expired)), "{outcome:?}");
 
     p0.signal(Signal::SIGCONT);
@@ -345,7 +345,7 @@ async fn a_lease_ends_in_the_transaction_that_completes(
     let builder = stage.builder("conductor").endpoints([proxy.endpoint()]);
     let conductor = stage.member_by(builder).await;
     let [p0, p1] = ["p0", "p1"].map(|name| stage.process(name, ALL));
-    conductor.cross_until(HERE).await;
+    conductor.wait_until(HERE).await;
     stage.until_arrived(HERE, &["p0", "p1"]).await;
 
     // Nor can anybody else tell etcd.
@@ -355,19 +355,19 @@ async fn a_lease_ends_in_the_transaction_that_completes(
     proxy.hold_answers();
     stage.revoke(stage.lease_of("p1").await.unwrap()).await;
     conductor.work();
-    let crossing = conductor.cross();
+    let wait = conductor.wait();
     let passes = async {
         stage.until_complete(HERE + 1).await;
         proxy.pass_answers();
     };
-    let (outcome, ()) = tokio::join!(crossing, passes);
+    let (outcome, ()) = tokio::join!(wait, passes);
     for process in [&p0, &p1] {
         process.signal(Signal::SIGCONT);
     }
     let error = p1.fails().await;
     if on_loss == OnLoss::Continue {
         assert!(error.contains(EXPIRED), "{error}");
-        conductor.cross_until(ALL).await;
+        conductor.wait_until(ALL).await;
         p0.succeeds().await;
     } else {
         let error = p0.fails().await;
@@ -392,7 +392,7 @@ async fn a_lease_that_ends_in_the_transaction_that_completes_breaks_a_barrier_th
     let (stage, outcome) = a_lease_ends_in_the_transaction_that_completes(OnLoss::Fail).await;
     let error = outcome.unwrap_err();
     assert!(matches!(error, Error::Lost { process } if process.as_deref() == Some("p1")));
-    // It is as if that transaction had never been: nobody was told that he has crossed.
+    // It is as if that transaction had never been: no process was told that it is complete.
     let (history, tally) = stage.check().await;
     assert_eq!(history.counted.len() as u64, HERE);
     assert_eq!(tally.uncounted, 3);
@@ -410,7 +410,7 @@ async fn a_transaction_whose_answer_was_lost_is_made_again_and_does_nothing() {
         conductor.work();
         // Whether it arrives or completes, etcd has taken it and the answer is lost.
         proxy.hold_answers();
-        let crossing = conductor.cross();
+        let wait = conductor.wait();
         let loses = async {
             until("etcd has taken it", async || {
                 let state = stage.value("state").await;
@@ -421,7 +421,7 @@ async fn a_transaction_whose_answer_was_lost_is_made_again_and_does_nothing() {
             .await;
             proxy.lose_answers();
         };
-        let (outcome, ()) = tokio::join!(crossing, loses);
+        let (outcome, ()) = tokio::join!(wait, loses);
         assert_eq!(outcome.unwrap().processes(), 2);
     }
     p0.succeeds().await;
@@ -438,13 +438,13 @@ async fn a_generation_is_completed_once_when_the_etcd_leader_is_killed_in_the_mi
     let conductor = stage.conductor().await;
     let [p0, p1] = ["p0", "p1"].map(|name| stage.process(name, ALL));
     for generation in 0..ALL {
-        conductor.cross_until(generation).await;
+        conductor.wait_until(generation).await;
         stage.until_arrived(generation, &["p0", "p1"]).await;
         if generation % 2 == 1 {
             let leader = stage.etcd.leader().await.unwrap();
             stage.etcd.kill(leader).await.unwrap();
             // By the next leader.
-            conductor.cross_until(generation + 1).await;
+            conductor.wait_until(generation + 1).await;
             stage.etcd.restart(leader).unwrap();
             stage.etcd.until_serves(leader).await.unwrap();
         }
@@ -504,25 +504,25 @@ async fn processes_wait_for_a_quorum_and_go_on_when_it_is_back() {
     let p0 = stage.process("p0", ALL);
     // Its lease would have ended, but for etcd's leader, which gives each a full time when it is elected.
     let p1 = stage.mortal("p1", ALL);
-    conductor.cross_until(HERE).await;
+    conductor.wait_until(HERE).await;
     stage.until_arrived(HERE, &["p0", "p1"]).await;
 
     for index in [0, 1] {
         stage.etcd.kill(index).await.unwrap();
     }
     conductor.work();
-    let crossing = tokio::spawn(async move {
-        conductor.cross().await.unwrap();
+    let wait = tokio::spawn(async move {
+        conductor.wait().await.unwrap();
         conductor
     });
     // Longer than p1's lease.
     tokio::time::sleep(Duration::from_secs(8)).await;
-    assert!(!crossing.is_finished());
+    assert!(!wait.is_finished());
     for index in [0, 1] {
         stage.etcd.restart(index).unwrap();
     }
-    let conductor = in_time(crossing).await.unwrap();
-    conductor.cross_until(ALL).await;
+    let conductor = in_time(wait).await.unwrap();
+    conductor.wait_until(ALL).await;
     for process in [p0, p1] {
         process.succeeds().await;
     }
@@ -536,7 +536,7 @@ async fn a_process_gives_up_when_there_is_no_quorum_for_longer_than_it_is_patien
     let mut stage = Stage::new(2, OnLoss::Continue).await;
     let conductor = stage.conductor().await;
     let p0 = stage.impatient("p0", ALL, 3);
-    conductor.cross_until(HERE).await;
+    conductor.wait_until(HERE).await;
     stage.until_arrived(HERE, &["p0"]).await;
 
     for index in [0, 1] {
@@ -554,7 +554,7 @@ async fn a_process_gives_up_when_there_is_no_quorum_for_longer_than_it_is_patien
     if let Some(lease) = stage.lease_of("p0").await {
         stage.revoke(lease).await;
     }
-    conductor.cross_until(ALL).await;
+    conductor.wait_until(ALL).await;
     stage.check().await;
 }
 
@@ -589,12 +589,12 @@ async fn history_is_compacted_while_two_are_stopped(
     let mut stage = Stage::new(3, on_loss).await;
     let conductor = stage.conductor().await;
     let [p0, p1] = ["p0", "p1"].map(|name| stage.process(name, ALL));
-    conductor.cross_until(HERE).await;
+    conductor.wait_until(HERE).await;
     stage.until_arrived(HERE, &["p0", "p1"]).await;
     for process in [&p0, &p1] {
         process.signal(Signal::SIGSTOP);
     }
-    conductor.cross_until(HERE + 1).await;
+    conductor.wait_until(HERE + 1).await;
     if ends {
         stage.revoke(stage.lease_of("p1").await.unwrap()).await;
     }
@@ -633,7 +633,7 @@ async fn events_since(
 async fn a_process_that_paused_while_history_was_compacted_knows_that_it_was_counted() {
     let (stage, processes, conductor, before) =
         history_is_compacted_while_two_are_stopped(OnLoss::Fail, false).await;
-    conductor.cross_until(ALL).await;
+    conductor.wait_until(ALL).await;
     for process in processes {
         process.succeeds().await;
     }
@@ -649,7 +649,7 @@ async fn a_process_that_is_lost_while_history_is_compacted_says_so_and_the_other
         history_is_compacted_while_two_are_stopped(OnLoss::Continue, true).await;
     let error = p1.fails().await;
     assert!(error.contains(EXPIRED), "{error}");
-    conductor.cross_until(ALL).await;
+    conductor.wait_until(ALL).await;
     p0.succeeds().await;
     let events = events_since(&stage, before).await;
     let (history, _) = stage.check_events(&events);
@@ -665,7 +665,7 @@ async fn a_loss_that_nobody_can_have_seen_breaks_the_barrier_all_the_same() {
         let error = process.fails().await;
         assert!(error.contains(&format!("process p1 {LOST}")), "{error}");
     }
-    assert!(matches!(conductor.cross().await, Err(Error::Lost { .. })));
+    assert!(matches!(conductor.wait().await, Err(Error::Lost { .. })));
     let events = events_since(&stage, before).await;
     let (history, _) = stage.check_events(&events);
     assert_eq!(history.counted.len() as u64, HERE + 1);
@@ -685,13 +685,13 @@ fn a_process_that_is_cut_off_is_not_counted_and_says_so() {
         let p0 = stage.process("p0", ALL);
         let gives_up = stage.mortal_on(network.second(), "p1", ALL, 6);
         let stays = stage.mortal_on(network.second(), "p2", ALL, 100);
-        conductor.cross_until(HERE).await;
+        conductor.wait_until(HERE).await;
         stage.until_arrived(HERE, &["p0", "p1", "p2"]).await;
 
         network.cut();
         stage.until_gone("p1").await;
         stage.until_gone("p2").await;
-        conductor.cross_until(HERE + 1).await;
+        conductor.wait_until(HERE + 1).await;
         let error = gives_up.fails().await;
         assert!(error.contains("cannot be reached"), "{error}");
         stage.etcd.kill_all().await.unwrap();
@@ -699,7 +699,7 @@ fn a_process_that_is_cut_off_is_not_counted_and_says_so() {
         network.mend();
         let error = stays.fails().await;
         assert!(error.contains(EXPIRED), "{error}");
-        conductor.cross_until(ALL).await;
+        conductor.wait_until(ALL).await;
         p0.succeeds().await;
 
         let (history, tally) = stage.check().await;
@@ -714,7 +714,7 @@ fn a_process_that_is_cut_off_is_not_counted_and_says_so() {
 async fn etcd_keeps_no_more_than_it_should_of_a_barrier_that_has_ended() {
     let stage = Stage::new(1, OnLoss::Fail).await;
     let member = stage.member("member").await;
-    member.cross_until(HERE).await;
+    member.wait_until(HERE).await;
     member.barrier.leave().await.unwrap();
     let mut client: Client = stage.client().await;
     let all = atomic_barrier_etcd::etcd_client::GetOptions::new().with_prefix();

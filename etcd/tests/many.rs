@@ -38,7 +38,7 @@ async fn five_hundred_processes_meet() {
                 assert_eq!(result.generation(), generation);
                 assert_eq!(result.processes(), PROCESSES);
             }
-            // Kept, so that nobody goes before all have crossed.
+            // Kept, so that none goes before all have waited.
             barrier
         });
     }
@@ -53,7 +53,7 @@ async fn five_hundred_processes_meet() {
     });
     assert_eq!(history.counted.len() as u64, GENERATIONS);
     // One to join and one a generation, which the last to arrive does not need. What is more is asked again
-    // by one that did not know a newcomer, or has had no answer in time.
+    // by one that did not know a process that had joined, or has had no answer in time.
     let expected = PROCESSES * (1 + GENERATIONS as usize) - GENERATIONS as usize;
     let written = written.count();
     println!("{written} arrivals written, {expected} expected");

@@ -48,14 +48,14 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
 }
 
 #[tokio::test]
-async fn joins_crossings_and_losses_are_spans() {
+async fn joins_waits_and_losses_are_spans() {
     let spans = Spans::default();
     let subscriber = tracing_subscriber::registry().with(spans.clone());
     tracing::subscriber::set_global_default(subscriber).unwrap();
 
     let stage = Stage::new(2, OnLoss::Continue).await;
     let (a, b) = (stage.member("a").await, stage.member("b").await);
-    let (first, second) = tokio::join!(a.cross(), b.cross());
+    let (first, second) = tokio::join!(a.wait(), b.wait());
     first.and(second).unwrap();
     in_time(b.barrier.leave()).await.unwrap();
     let has = |span: &str| spans.0.lock().unwrap().iter().any(|it| it == span);
@@ -63,7 +63,7 @@ async fn joins_crossings_and_losses_are_spans() {
     until("the loss is told", async || has(&loss)).await;
     assert!(has(&format!("join barrier={BARRIER}")));
     for process in ["a", "b"] {
-        let crossing = format!("crossing barrier={BARRIER} process={process} generation=0");
-        assert!(has(&crossing), "{:?}", spans.0.lock().unwrap());
+        let wait = format!("wait barrier={BARRIER} process={process} generation=0");
+        assert!(has(&wait), "{:?}", spans.0.lock().unwrap());
     }
 }

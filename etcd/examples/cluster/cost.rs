@@ -35,7 +35,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(30..))]
     generations: u64,
 
-    /// Arrivals to measure over, at least 3 generations, where every task crosses etcd by itself
+    /// Arrivals to measure over, at least 3 generations, where every task arrives at etcd by itself
     #[arg(long, default_value_t = 4000, value_parser = clap::value_parser!(u64).range(1..))]
     arrivals: u64,
 }

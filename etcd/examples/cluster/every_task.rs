@@ -1,4 +1,4 @@
-//! To compare with: a barrier in which every task crosses etcd by itself. It is made to be cheap, not to
+//! To compare with: a barrier in which every task arrives at etcd by itself. It is made to be cheap, not to
 //! last: no leases, one request per task, one watch per process; an error ends it.
 
 use std::time::{Duration, Instant};

@@ -43,7 +43,7 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         records: Option<PathBuf>,
 
-        /// Another way to cross, to compare with
+        /// Another barrier to compare with
         #[arg(long, value_enum, default_value_t = Way::Crate, conflicts_with = "records")]
         way: Way,
     },
@@ -56,9 +56,9 @@ enum Command {
 enum Way {
     /// This crate's
     Crate,
-    /// Every task crosses etcd by itself
+    /// Every task arrives at etcd by itself
     EveryTask,
-    /// etcd's recipe for a double barrier, crossed once a process
+    /// etcd's recipe for a double barrier, entered once by each process
     DoubleBarrier,
 }
 

@@ -29,7 +29,7 @@ pub(crate) struct Work {
 /// What a process prints when it has come to its end.
 #[derive(Debug)]
 pub(crate) struct Summary {
-    /// From the end of the first generation that it has crossed to the end of the last.
+    /// From the end of the first generation that it has waited for to the end of the last.
     pub(crate) time: Duration,
 }
 
@@ -76,8 +76,8 @@ pub(crate) async fn run(
             for generation in first..work.generations {
                 let failed = |error| (generation, error);
                 ledger.write(generation).map_err(failed)?;
-                let crossed = barrier.wait().await;
-                crossed.map_err(|error| failed(error.into()))?;
+                let result = barrier.wait().await;
+                result.map_err(|error| failed(error.into()))?;
                 since.get_or_insert_with(Instant::now);
             }
             Ok(since.map_or(Duration::ZERO, |since| since.elapsed()))

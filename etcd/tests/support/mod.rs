@@ -248,12 +248,12 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    /// Crosses once, and writes nothing down.
-    pub(crate) async fn cross(&self) -> Result<WaitResult, Error> {
+    /// Waits once, and writes nothing down.
+    pub(crate) async fn wait(&self) -> Result<WaitResult, Error> {
         in_time(self.barrier.wait()).await
     }
 
-    /// Writes down that the work of all tasks of a process is done in the present generation.
+    /// Writes down that the work of all tasks of a process is done in the current generation.
     pub(crate) fn work(&self) {
         let (generation, lease) = (self.barrier.generation(), self.barrier.lease());
         let line = format!("{generation} {lease}\n");
@@ -263,11 +263,11 @@ impl Member {
             .unwrap();
     }
 
-    /// Works and crosses until so many generations are complete.
-    pub(crate) async fn cross_until(&self, generations: u64) {
+    /// Works and waits until so many generations are complete.
+    pub(crate) async fn wait_until(&self, generations: u64) {
         while self.barrier.generation() < generations {
             self.work();
-            self.cross().await.unwrap();
+            self.wait().await.unwrap();
         }
     }
 }
