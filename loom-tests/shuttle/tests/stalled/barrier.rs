@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// A barrier, and all that wait for it.
-struct Meeting<'a> {
+struct Setup<'a> {
     scene: &'a Scene,
     barrier: Arc<Barrier>,
     parties: Vec<Started<BarrierWaitResult>>,
@@ -30,7 +30,7 @@ struct Facts {
     wakes: usize,
 }
 
-impl<'a> Meeting<'a> {
+impl<'a> Setup<'a> {
     fn new(scene: &'a Scene, n: usize) -> Self {
         Self {
             scene,
@@ -82,10 +82,10 @@ impl<'a> Meeting<'a> {
         led.chain(self.is_led.then_some(0))
     }
 
-    /// Lets a visitor complete the generation, as far as that can be, and returns who is left.
+    /// Lets another party complete the generation, as far as that can be, and returns those that are left.
     fn left(&self) -> Vec<usize> {
         let barrier = self.barrier.clone();
-        let visitor = self.scene.other(move || {
+        let another = self.scene.other(move || {
             for _ in 0..2 * barrier.parties() {
                 if barrier.arrived() != 0 {
                     drop(barrier.arrive());
@@ -93,7 +93,7 @@ impl<'a> Meeting<'a> {
             }
         });
         self.scene.settle();
-        assert!(visitor.has_ended(), "an arrival does not come back");
+        assert!(another.has_ended(), "an arrival does not come back");
         let left = self.parties.iter().enumerate();
         let left = left.filter(|(_, party)| !party.has_ended());
         left.map(|(index, _)| index).collect()
@@ -108,10 +108,7 @@ impl<'a> Meeting<'a> {
         self.scene.resume();
         while !victim.has_ended() || !self.parties.iter().all(Started::has_ended) {
             let arrived = self.barrier.arrived();
-            assert!(
-                arrived != 0,
-                "somebody is left in a generation that is over"
-            );
+            assert!(arrived != 0, "a party is left in a generation that is over");
             drop(self.barrier.arrive());
             self.scene.settle();
         }
@@ -127,7 +124,7 @@ impl<'a> Meeting<'a> {
                     "waiters of its generation"
                 }
                 (Step::Wakes | Step::Holds, _) => "parties of the next generation",
-                _ => "strangers",
+                _ => "others",
             }
         });
         self.scene.found(step, kept, "it goes on");
@@ -149,6 +146,14 @@ fn arrival(facts: &Facts, wakes_left: usize) -> Step {
     }
 }
 
+/// For a victim that arrives, and holds the release if it leads.
+fn hold_or_arrival(facts: &Facts, wakes_left: usize) -> Step {
+    match facts {
+        Facts { is_held: true, .. } => Step::Holds,
+        facts => arrival(facts, wakes_left),
+    }
+}
+
 /// For a victim that was a waiter already.
 fn waiter(_: &Facts, wakes_left: usize) -> Step {
     if wakes_left > 0 {
@@ -158,18 +163,29 @@ fn waiter(_: &Facts, wakes_left: usize) -> Step {
     }
 }
 
+/// Finds whom a victim keeps beside `others`, which wait for the same barrier for `n`.
+fn beside(
+    scene: &Scene,
+    n: usize,
+    others: usize,
+    step: fn(&Facts, usize) -> Step,
+    act: fn(&Barrier),
+) {
+    let mut setup = Setup::new(scene, n);
+    let victim = setup.victim(act);
+    setup.parties(others, wait);
+    setup.find(&victim, step);
+}
+
 #[test]
 fn first_poll() {
     fn scenario<const N: usize>(scene: &Scene) {
-        let mut meeting = Meeting::new(scene, N);
-        let victim = meeting.victim(|barrier| {
+        beside(scene, N, N, arrival, |barrier| {
             let mut wait = pin!(barrier.wait());
             stall_from_here();
             let _ = poll(wait.as_mut(), &ignored());
             stall_until_here();
         });
-        meeting.parties(N, wait);
-        meeting.find(&victim, arrival);
     }
     check("barrier: first poll", &[scenario::<2>, scenario::<3>]);
 }
@@ -177,8 +193,7 @@ fn first_poll() {
 #[test]
 fn later_poll_with_the_same_waker() {
     fn scenario(scene: &Scene) {
-        let mut meeting = Meeting::new(scene, 3);
-        let victim = meeting.victim(|barrier| {
+        beside(scene, 3, 3, waiter, |barrier| {
             let mut wait = pin!(barrier.wait());
             let waker = ignored();
             assert!(poll(wait.as_mut(), &waker).is_pending());
@@ -186,8 +201,6 @@ fn later_poll_with_the_same_waker() {
             let _ = poll(wait.as_mut(), &waker);
             stall_until_here();
         });
-        meeting.parties(3, wait);
-        meeting.find(&victim, waiter);
     }
     check("barrier: later poll with the same waker", &[scenario]);
 }
@@ -195,16 +208,13 @@ fn later_poll_with_the_same_waker() {
 #[test]
 fn later_poll_with_another_waker() {
     fn scenario(scene: &Scene) {
-        let mut meeting = Meeting::new(scene, 3);
-        let victim = meeting.victim(|barrier| {
+        beside(scene, 3, 3, waiter, |barrier| {
             let mut wait = pin!(barrier.wait());
             assert!(poll(wait.as_mut(), &ignored()).is_pending());
             stall_from_here();
             let _ = poll(wait.as_mut(), &ignored());
             stall_until_here();
         });
-        meeting.parties(3, wait);
-        meeting.find(&victim, waiter);
     }
     check("barrier: later poll with another waker", &[scenario]);
 }
@@ -212,16 +222,13 @@ fn later_poll_with_another_waker() {
 #[test]
 fn drop_of_a_wait() {
     fn scenario(scene: &Scene) {
-        let mut meeting = Meeting::new(scene, 2);
-        let victim = meeting.victim(|barrier| {
+        beside(scene, 2, 3, arrival, |barrier| {
             let mut wait = Box::pin(barrier.wait());
             assert!(poll(wait.as_mut(), &ignored()).is_pending());
             stall_from_here();
             drop(wait);
             stall_until_here();
         });
-        meeting.parties(3, wait);
-        meeting.find(&victim, arrival);
     }
     check("barrier: drop of a wait", &[scenario]);
 }
@@ -229,14 +236,11 @@ fn drop_of_a_wait() {
 #[test]
 fn arrive() {
     fn scenario<const N: usize>(scene: &Scene) {
-        let mut meeting = Meeting::new(scene, N);
-        let victim = meeting.victim(|barrier| {
+        beside(scene, N, N, arrival, |barrier| {
             stall_from_here();
             mem::forget(barrier.arrive());
             stall_until_here();
         });
-        meeting.parties(N, wait);
-        meeting.find(&victim, arrival);
     }
     check("barrier: arrive", &[scenario::<2>, scenario::<3>]);
 }
@@ -244,15 +248,12 @@ fn arrive() {
 #[test]
 fn poll_of_an_arrival() {
     fn scenario(scene: &Scene) {
-        let mut meeting = Meeting::new(scene, 3);
-        let victim = meeting.victim(|barrier| {
+        beside(scene, 3, 3, waiter, |barrier| {
             let mut arrival = pin!(barrier.arrive());
             stall_from_here();
             let _ = poll(arrival.as_mut(), &ignored());
             stall_until_here();
         });
-        meeting.parties(3, wait);
-        meeting.find(&victim, waiter);
     }
     check("barrier: poll of an `Arrival`", &[scenario]);
 }
@@ -260,16 +261,13 @@ fn poll_of_an_arrival() {
 #[test]
 fn drop_of_an_arrival() {
     fn scenario(scene: &Scene) {
-        let mut meeting = Meeting::new(scene, 2);
-        let victim = meeting.victim(|barrier| {
+        beside(scene, 2, 3, waiter, |barrier| {
             let mut arrival = Box::pin(barrier.arrive());
             assert!(poll(arrival.as_mut(), &ignored()).is_pending());
             stall_from_here();
             drop(arrival);
             stall_until_here();
         });
-        meeting.parties(3, wait);
-        meeting.find(&victim, waiter);
     }
     check("barrier: drop of an `Arrival`", &[scenario]);
 }
@@ -277,16 +275,16 @@ fn drop_of_an_arrival() {
 #[test]
 fn drain() {
     fn scenario(scene: &Scene) {
-        let mut meeting = Meeting::new(scene, 3);
-        meeting.waiters(2);
-        let victim = meeting.victim(|barrier| {
+        let mut setup = Setup::new(scene, 3);
+        setup.waiters(2);
+        let victim = setup.victim(|barrier| {
             let mut wait = pin!(barrier.wait());
             stall_from_here();
             let _ = poll(wait.as_mut(), &ignored());
             stall_until_here();
         });
-        meeting.parties(1, wait);
-        meeting.find(&victim, arrival);
+        setup.parties(1, wait);
+        setup.find(&victim, arrival);
     }
     check("barrier: drain", &[scenario]);
 }
@@ -294,8 +292,8 @@ fn drain() {
 #[test]
 fn help() {
     fn scenario(scene: &Scene) {
-        let mut meeting = Meeting::new(scene, 4);
-        let victim = meeting.victim(|barrier| {
+        let mut setup = Setup::new(scene, 4);
+        let victim = setup.victim(|barrier| {
             let mut wait = pin!(barrier.wait());
             let waker = ignored();
             assert!(poll(wait.as_mut(), &waker).is_pending());
@@ -303,9 +301,9 @@ fn help() {
             let _ = poll(wait.as_mut(), &waker);
             stall_until_here();
         });
-        meeting.waiters(2);
-        meeting.parties(1, wait);
-        meeting.find(&victim, waiter);
+        setup.waiters(2);
+        setup.parties(1, wait);
+        setup.find(&victim, waiter);
     }
     check("barrier: help", &[scenario]);
 }
@@ -313,20 +311,17 @@ fn help() {
 #[test]
 fn hold() {
     fn scenario(scene: &Scene) {
-        let mut meeting = Meeting::new(scene, 2);
-        meeting.waiters(1);
-        let victim = meeting.victim(|barrier| {
+        let mut setup = Setup::new(scene, 2);
+        setup.waiters(1);
+        let victim = setup.victim(|barrier| {
             let mut wait = pin!(barrier.wait_leader());
             stall_from_here();
             let leader = poll(wait.as_mut(), &ignored());
             stall_until_here();
             drop(leader);
         });
-        meeting.parties(3, wait);
-        meeting.find(&victim, |facts, wakes_left| match facts {
-            Facts { is_held: true, .. } => Step::Holds,
-            facts => arrival(facts, wakes_left),
-        });
+        setup.parties(3, wait);
+        setup.find(&victim, hold_or_arrival);
     }
     check("barrier: hold", &[scenario]);
 }
@@ -334,9 +329,9 @@ fn hold() {
 #[test]
 fn release() {
     fn scenario(scene: &Scene) {
-        let mut meeting = Meeting::new(scene, 2);
-        meeting.waiters(1);
-        let victim = meeting.victim(|barrier| {
+        let mut setup = Setup::new(scene, 2);
+        setup.waiters(1);
+        let victim = setup.victim(|barrier| {
             let mut wait = pin!(barrier.wait_leader());
             let leader = poll(wait.as_mut(), &ignored());
             assert!(matches!(leader, Poll::Ready(Some(_))));
@@ -344,8 +339,8 @@ fn release() {
             drop(leader);
             stall_until_here();
         });
-        meeting.parties(3, wait);
-        meeting.find(&victim, |facts, wakes_left| match facts {
+        setup.parties(3, wait);
+        setup.find(&victim, |facts, wakes_left| match facts {
             Facts { is_held: true, .. } => Step::Holds,
             _ if wakes_left > 0 => Step::Wakes,
             _ => Step::HasWoken,
@@ -357,9 +352,9 @@ fn release() {
 #[test]
 fn queue() {
     fn scenario(scene: &Scene) {
-        let mut meeting = Meeting::new(scene, 2);
-        meeting.waiters(1);
-        let (barrier, gate) = (meeting.barrier.clone(), Arc::new(Barrier::new(2)));
+        let mut setup = Setup::new(scene, 2);
+        setup.waiters(1);
+        let (barrier, gate) = (setup.barrier.clone(), Arc::new(Barrier::new(2)));
         let opens = gate.clone();
         let leader = scene.other(move || {
             let mut wait = pin!(barrier.wait_leader());
@@ -369,17 +364,17 @@ fn queue() {
             drop(leader);
         });
         scene.settle();
-        meeting.is_led = true;
+        setup.is_led = true;
         // An early arrival.
-        meeting.waiters(1);
-        let victim = meeting.victim(|barrier| {
+        setup.waiters(1);
+        let victim = setup.victim(|barrier| {
             let mut wait = pin!(barrier.wait());
             stall_from_here();
             let _ = poll(wait.as_mut(), &ignored());
             stall_until_here();
         });
         drop(opens.arrive());
-        meeting.find(&victim, arrival);
+        setup.find(&victim, arrival);
         assert!(leader.has_ended());
     }
     check("barrier: queue", &[scenario]);
@@ -388,14 +383,11 @@ fn queue() {
 #[test]
 fn blocking_wait() {
     fn scenario<const N: usize>(scene: &Scene) {
-        let mut meeting = Meeting::new(scene, N);
-        let victim = meeting.victim(|barrier| {
+        beside(scene, N, N, arrival, |barrier| {
             stall_from_here();
             barrier.wait_blocking();
             stall_until_here();
         });
-        meeting.parties(N, wait);
-        meeting.find(&victim, arrival);
     }
     check("barrier: blocking wait", &[scenario::<2>, scenario::<3>]);
 }
@@ -403,14 +395,11 @@ fn blocking_wait() {
 #[test]
 fn timeout() {
     fn scenario(scene: &Scene) {
-        let mut meeting = Meeting::new(scene, 2);
-        let victim = meeting.victim(|barrier| {
+        beside(scene, 2, 2, arrival, |barrier| {
             stall_from_here();
             let _ = barrier.wait_blocking_timeout(Duration::ZERO);
             stall_until_here();
         });
-        meeting.parties(2, wait);
-        meeting.find(&victim, arrival);
     }
     check("barrier: timeout", &[scenario]);
 }
@@ -418,19 +407,15 @@ fn timeout() {
 #[test]
 fn observer() {
     fn first(scene: &Scene) {
-        let mut meeting = Meeting::new(scene, 3);
-        let victim = meeting.victim(|barrier| {
+        beside(scene, 3, 3, waiter, |barrier| {
             let mut observation = pin!(barrier.observe(0));
             stall_from_here();
             let _ = poll(observation.as_mut(), &ignored());
             stall_until_here();
         });
-        meeting.parties(3, wait);
-        meeting.find(&victim, waiter);
     }
     fn later(scene: &Scene) {
-        let mut meeting = Meeting::new(scene, 3);
-        let victim = meeting.victim(|barrier| {
+        beside(scene, 3, 3, waiter, |barrier| {
             let mut observation = Box::pin(barrier.observe(0));
             assert!(poll(observation.as_mut(), &ignored()).is_pending());
             stall_from_here();
@@ -438,8 +423,6 @@ fn observer() {
             drop(observation);
             stall_until_here();
         });
-        meeting.parties(3, wait);
-        meeting.find(&victim, waiter);
     }
     check("barrier: observer", &[first, later]);
 }
@@ -447,17 +430,11 @@ fn observer() {
 #[test]
 fn blocking_leader() {
     fn scenario(scene: &Scene) {
-        let mut meeting = Meeting::new(scene, 2);
-        let victim = meeting.victim(|barrier| {
+        beside(scene, 2, 3, hold_or_arrival, |barrier| {
             stall_from_here();
             let leader = barrier.wait_leader_blocking_timeout(Duration::ZERO);
             stall_until_here();
             drop(leader);
-        });
-        meeting.parties(3, wait);
-        meeting.find(&victim, |facts, wakes_left| match facts {
-            Facts { is_held: true, .. } => Step::Holds,
-            facts => arrival(facts, wakes_left),
         });
     }
     check("barrier: blocking leader", &[scenario]);

@@ -18,19 +18,19 @@ use crate::{
 
 const IT_GOES_ON: &str = "it goes on";
 
-/// What others call a wait that has ended: its phase and whether it has led, or nothing if closed.
+/// What a wait has brought: its phase and whether it has led, or nothing if closed.
 type Result = Option<(u64, bool)>;
 
-type Rescue = (&'static str, fn(&Company<'_>) -> Started<()>);
+type Rescue = (&'static str, fn(&Setup<'_>) -> Started<()>);
 
 /// A phaser, and all that wait for it.
-struct Company<'a> {
+struct Setup<'a> {
     scene: &'a Scene,
     phaser: Phaser,
     /// Registered before anyone waits.
     participants: Vec<Participant>,
     waits: Vec<(&'static str, Started<Result>)>,
-    /// What comes by while the victim is stalled, and ends what it keeps if anything does.
+    /// What others do while the victim is stalled, which may end what it keeps.
     rescue: Option<Rescue>,
 }
 
@@ -41,18 +41,18 @@ struct Facts {
     parties: usize,
     arrived: usize,
     is_closed: bool,
-    /// Some other has led phase 0.
+    /// Another participant has led phase 0.
     other_leads: bool,
     wakes_left: usize,
     /// How many others have not ended.
     left: usize,
-    /// Whoever came by has ended what the victim kept.
+    /// The rescue has ended what the victim kept.
     was_rescued: bool,
     /// The victim's call has ended.
     has_ended: bool,
 }
 
-impl<'a> Company<'a> {
+impl<'a> Setup<'a> {
     /// A phaser with so many participants.
     fn new(scene: &'a Scene, participants: usize) -> Self {
         let phaser = Phaser::new();
@@ -99,14 +99,14 @@ impl<'a> Company<'a> {
         self.scene.settle();
     }
 
-    /// Starts the victim, as a participant.
+    /// Starts a victim that is a participant.
     fn victim(&mut self, act: fn(Participant)) -> Started<()> {
         let participant = self.participant();
         self.scene.victim(move || act(participant))
     }
 
-    /// Starts the victim, as no participant.
-    fn stranger(&self, act: fn(Phaser)) -> Started<()> {
+    /// Starts a victim that is no participant.
+    fn no_participant(&self, act: fn(Phaser)) -> Started<()> {
         let phaser = self.phaser.clone();
         self.scene.victim(move || act(phaser))
     }
@@ -136,7 +136,7 @@ impl<'a> Company<'a> {
         if let (Some((name, rescue)), false) = (self.rescue.take(), left.is_empty()) {
             let rescuer = rescue(&self);
             self.scene.settle();
-            assert!(rescuer.has_ended(), "whoever comes by does not come back");
+            assert!(rescuer.has_ended(), "the rescue does not come back");
             if self.left().is_empty() {
                 until = name;
                 facts.was_rescued = true;
@@ -171,18 +171,52 @@ fn arrival(facts: &Facts) -> Step {
     }
 }
 
+/// For a victim whose step makes no difference.
+fn anywhere(_: &Facts) -> Step {
+    Step::Anywhere
+}
+
+/// For a victim that holds the release.
+fn held(facts: &Facts) -> Step {
+    match facts {
+        Facts { phase: 0, .. } => Step::Holds,
+        Facts { wakes_left: 0, .. } => Step::HasWoken,
+        _ => Step::Wakes,
+    }
+}
+
+/// Finds whom a participant keeps beside two others that wait, and observers.
+fn beside_two(scene: &Scene, observers: usize, step: fn(&Facts) -> Step, act: fn(Participant)) {
+    let mut setup = Setup::new(scene, 3);
+    let victim = setup.victim(act);
+    setup.participants(2, wait);
+    for _ in 0..observers {
+        setup.observer();
+    }
+    setup.find(&victim, step);
+}
+
+/// Finds whom an observer keeps beside two participants that wait, and another observer.
+fn observer_beside_two(scene: &Scene, act: fn(Phaser)) {
+    let mut setup = Setup::new(scene, 2);
+    let victim = setup.no_participant(act);
+    setup.participants(2, wait);
+    setup.observer();
+    setup.find(&victim, anywhere);
+}
+
 #[test]
 fn register() {
     fn scenario(scene: &Scene) {
-        let mut company = Company::new(scene, 2);
-        let victim = company.stranger(|phaser| {
+        let mut setup = Setup::new(scene, 2);
+        let victim = setup.no_participant(|phaser| {
             stall_from_here();
             let participant = phaser.register();
             stall_until_here();
             drop(participant);
         });
-        company.participants(2, wait);
-        company.find(&victim, |facts| match facts {
+        setup.participants(2, wait);
+        setup.find(&victim, |facts| match facts {
             Facts { parties: 2, .. } => Step::NotRegistered,
             _ => Step::NotCounted,
         });
@@ -193,16 +227,12 @@ fn register() {
 #[test]
 fn first_poll() {
     fn scenario(scene: &Scene) {
-        let mut company = Company::new(scene, 3);
-        let victim = company.victim(|mut participant| {
+        beside_two(scene, 1, arrival, |mut participant| {
             let mut wait = pin!(participant.wait());
             stall_from_here();
             let _ = poll(wait.as_mut(), &ignored());
             stall_until_here();
         });
-        company.participants(2, wait);
-        company.observer();
-        company.find(&victim, arrival);
     }
     check("phaser: first poll", &[scenario]);
 }
@@ -210,8 +240,7 @@ fn first_poll() {
 #[test]
 fn later_poll_with_the_same_waker() {
     fn scenario(scene: &Scene) {
-        let mut company = Company::new(scene, 3);
-        let victim = company.victim(|mut participant| {
+        beside_two(scene, 1, arrival, |mut participant| {
             let mut wait = pin!(participant.wait());
             let waker = ignored();
             assert!(poll(wait.as_mut(), &waker).is_pending());
@@ -219,9 +248,6 @@ fn later_poll_with_the_same_waker() {
             let _ = poll(wait.as_mut(), &waker);
             stall_until_here();
         });
-        company.participants(2, wait);
-        company.observer();
-        company.find(&victim, arrival);
     }
     check("phaser: later poll with the same waker", &[scenario]);
 }
@@ -229,17 +255,13 @@ fn later_poll_with_the_same_waker() {
 #[test]
 fn later_poll_with_another_waker() {
     fn scenario(scene: &Scene) {
-        let mut company = Company::new(scene, 3);
-        let victim = company.victim(|mut participant| {
+        beside_two(scene, 1, arrival, |mut participant| {
             let mut wait = pin!(participant.wait());
             assert!(poll(wait.as_mut(), &ignored()).is_pending());
             stall_from_here();
             let _ = poll(wait.as_mut(), &ignored());
             stall_until_here();
         });
-        company.participants(2, wait);
-        company.observer();
-        company.find(&victim, arrival);
     }
     check("phaser: later poll with another waker", &[scenario]);
 }
@@ -247,16 +269,13 @@ fn later_poll_with_another_waker() {
 #[test]
 fn drop_of_a_wait() {
     fn scenario(scene: &Scene) {
-        let mut company = Company::new(scene, 3);
-        let victim = company.victim(|mut participant| {
+        beside_two(scene, 0, arrival, |mut participant| {
             let mut wait = Box::pin(participant.wait());
             assert!(poll(wait.as_mut(), &ignored()).is_pending());
             stall_from_here();
             drop(wait);
             stall_until_here();
         });
-        company.participants(2, wait);
-        company.find(&victim, arrival);
     }
     check("phaser: drop of a wait", &[scenario]);
 }
@@ -264,15 +283,11 @@ fn drop_of_a_wait() {
 #[test]
 fn arrive() {
     fn scenario(scene: &Scene) {
-        let mut company = Company::new(scene, 3);
-        let victim = company.victim(|mut participant| {
+        beside_two(scene, 1, arrival, |mut participant| {
             stall_from_here();
             let _ = participant.arrive();
             stall_until_here();
         });
-        company.participants(2, wait);
-        company.observer();
-        company.find(&victim, arrival);
     }
     check("phaser: arrive", &[scenario]);
 }
@@ -280,10 +295,10 @@ fn arrive() {
 #[test]
 fn arrive_after_a_leaked_wait() {
     fn scenario(scene: &Scene) {
-        let mut company = Company::new(scene, 2);
-        company.observer();
-        let leaves = company.participant();
-        let victim = company.victim(|mut participant| {
+        let mut setup = Setup::new(scene, 2);
+        setup.observer();
+        let leaves = setup.participant();
+        let victim = setup.victim(|mut participant| {
             let mut wait = Box::pin(participant.wait());
             assert!(poll(wait.as_mut(), &ignored()).is_pending());
             mem::forget(wait);
@@ -292,7 +307,7 @@ fn arrive_after_a_leaked_wait() {
             stall_until_here();
         });
         scene.other(move || leaves.leave());
-        company.find(&victim, |facts| match facts {
+        setup.find(&victim, |facts| match facts {
             Facts {
                 has_ended: true, ..
             } => Step::HasEnded,
@@ -305,17 +320,13 @@ fn arrive_after_a_leaked_wait() {
 #[test]
 fn hold() {
     fn scenario(scene: &Scene) {
-        let mut company = Company::new(scene, 3);
-        let victim = company.victim(|mut participant| {
+        beside_two(scene, 1, arrival, |mut participant| {
             let mut wait = pin!(participant.wait_leader());
             stall_from_here();
             let leader = poll(wait.as_mut(), &ignored());
             stall_until_here();
             drop(leader);
         });
-        company.participants(2, wait);
-        company.observer();
-        company.find(&victim, arrival);
     }
     check("phaser: hold", &[scenario]);
 }
@@ -323,10 +334,10 @@ fn hold() {
 #[test]
 fn release() {
     fn scenario(scene: &Scene) {
-        let mut company = Company::new(scene, 3);
-        company.waiters(2);
-        company.observer();
-        let victim = company.victim(|mut participant| {
+        let mut setup = Setup::new(scene, 3);
+        setup.waiters(2);
+        setup.observer();
+        let victim = setup.victim(|mut participant| {
             let mut wait = pin!(participant.wait_leader());
             let leader = poll(wait.as_mut(), &ignored());
             assert!(matches!(leader, Poll::Ready(Ok(Some(_)))));
@@ -334,11 +345,7 @@ fn release() {
             drop(leader);
             stall_until_here();
         });
-        company.find(&victim, |facts| match facts {
-            Facts { phase: 0, .. } => Step::Holds,
-            Facts { wakes_left: 0, .. } => Step::HasWoken,
-            _ => Step::Wakes,
-        });
+        setup.find(&victim, held);
     }
     check("phaser: release", &[scenario]);
 }
@@ -346,14 +353,11 @@ fn release() {
 #[test]
 fn blocking_wait() {
     fn scenario(scene: &Scene) {
-        let mut company = Company::new(scene, 3);
-        let victim = company.victim(|mut participant| {
+        beside_two(scene, 0, arrival, |mut participant| {
             stall_from_here();
             let _ = participant.wait_blocking();
             stall_until_here();
         });
-        company.participants(2, wait);
-        company.find(&victim, arrival);
     }
     check("phaser: blocking wait", &[scenario]);
 }
@@ -361,14 +365,11 @@ fn blocking_wait() {
 #[test]
 fn timeout() {
     fn scenario(scene: &Scene) {
-        let mut company = Company::new(scene, 3);
-        let victim = company.victim(|mut participant| {
+        beside_two(scene, 0, arrival, |mut participant| {
             stall_from_here();
             let _ = participant.wait_blocking_timeout(Duration::ZERO);
             stall_until_here();
         });
-        company.participants(2, wait);
-        company.find(&victim, arrival);
     }
     check("phaser: timeout", &[scenario]);
 }
@@ -384,31 +385,31 @@ fn departure(facts: &Facts) -> Step {
 
 #[test]
 fn leave() {
-    fn company<'a>(scene: &'a Scene) -> (Company<'a>, Started<()>) {
-        let mut company = Company::new(scene, 3);
-        company.waiters(2);
-        company.observer();
-        let victim = company.victim(|participant| {
+    fn begin<'a>(scene: &'a Scene) -> (Setup<'a>, Started<()>) {
+        let mut setup = Setup::new(scene, 3);
+        setup.waiters(2);
+        setup.observer();
+        let victim = setup.victim(|participant| {
             stall_from_here();
             participant.leave();
             stall_until_here();
         });
-        (company, victim)
+        (setup, victim)
     }
     fn another_leaves(scene: &Scene) {
-        let (mut company, victim) = company(scene);
-        company.rescue = Some(("another registers and leaves", |company| {
-            let phaser = company.phaser.clone();
-            company.scene.other(move || drop(phaser.register()))
+        let (mut setup, victim) = begin(scene);
+        setup.rescue = Some(("another registers and leaves", |setup| {
+            let phaser = setup.phaser.clone();
+            setup.scene.other(move || drop(phaser.register()))
         }));
-        company.find(&victim, departure);
+        setup.find(&victim, departure);
     }
     fn two_others_meet(scene: &Scene) {
-        let (mut company, victim) = company(scene);
-        company.rescue = Some(("two others register and meet", |company| {
-            let phaser = company.phaser.clone();
+        let (mut setup, victim) = begin(scene);
+        setup.rescue = Some(("two others register and meet", |setup| {
+            let phaser = setup.phaser.clone();
             let has_left = phaser.parties() == 2;
-            company.scene.other(move || {
+            setup.scene.other(move || {
                 let [mut one, mut other] = [(); 2].map(|()| phaser.register().unwrap());
                 if has_left {
                     let mut waits = pin!(one.wait());
@@ -418,17 +419,17 @@ fn leave() {
                 }
             })
         }));
-        company.find(&victim, departure);
+        setup.find(&victim, departure);
     }
     fn polled(scene: &Scene) {
-        let (mut company, victim) = company(scene);
-        company.rescue = Some(("a participant is polled", |company| {
-            let waker = company.waits[0].1.waker();
-            company
+        let (mut setup, victim) = begin(scene);
+        setup.rescue = Some(("a participant is polled", |setup| {
+            let waker = setup.waits[0].1.waker();
+            setup
                 .scene
                 .other(|| waker.into_iter().for_each(Waker::wake))
         }));
-        company.find(&victim, departure);
+        setup.find(&victim, departure);
     }
     check("phaser: leave", &[another_leaves, two_others_meet, polled]);
 }
@@ -436,19 +437,19 @@ fn leave() {
 #[test]
 fn leave_when_nobody_waits() {
     fn scenario(scene: &Scene) {
-        let mut company = Company::new(scene, 2);
-        company.observer();
-        let victim = company.victim(|participant| {
+        let mut setup = Setup::new(scene, 2);
+        setup.observer();
+        let victim = setup.victim(|participant| {
             stall_from_here();
             participant.leave();
             stall_until_here();
         });
-        let mut arrives = company.participant();
+        let mut arrives = setup.participant();
         scene.other(move || {
             arrives.arrive().unwrap();
             keep(arrives);
         });
-        company.find(&victim, |facts| match facts {
+        setup.find(&victim, |facts| match facts {
             Facts { phase: 0, .. } => Step::NotCounted,
             Facts { wakes_left: 0, .. } => Step::HasWoken,
             _ => Step::Wakes,
@@ -460,19 +461,15 @@ fn leave_when_nobody_waits() {
 #[test]
 fn leave_after_an_arrival() {
     fn arrived(scene: &Scene) {
-        let mut company = Company::new(scene, 3);
-        let victim = company.victim(|mut participant| {
+        beside_two(scene, 0, anywhere, |mut participant| {
             participant.arrive().unwrap();
             stall_from_here();
             participant.leave();
             stall_until_here();
         });
-        company.participants(2, wait);
-        company.find(&victim, |_| Step::Anywhere);
     }
     fn waits(scene: &Scene) {
-        let mut company = Company::new(scene, 3);
-        let victim = company.victim(|mut participant| {
+        beside_two(scene, 0, anywhere, |mut participant| {
             let mut wait = Box::pin(participant.wait());
             assert!(poll(wait.as_mut(), &ignored()).is_pending());
             mem::forget(wait);
@@ -480,8 +477,6 @@ fn leave_after_an_arrival() {
             participant.leave();
             stall_until_here();
         });
-        company.participants(2, wait);
-        company.find(&victim, |_| Step::Anywhere);
     }
     check("phaser: leave after an arrival", &[arrived, waits]);
 }
@@ -489,10 +484,10 @@ fn leave_after_an_arrival() {
 #[test]
 fn leave_while_holding() {
     fn scenario(scene: &Scene) {
-        let mut company = Company::new(scene, 3);
-        company.waiters(2);
-        company.observer();
-        let victim = company.victim(|mut participant| {
+        let mut setup = Setup::new(scene, 3);
+        setup.waiters(2);
+        setup.observer();
+        let victim = setup.victim(|mut participant| {
             let mut wait = Box::pin(participant.wait_leader());
             let leader = poll(wait.as_mut(), &ignored());
             assert!(matches!(leader, Poll::Ready(Ok(Some(_)))));
@@ -502,11 +497,7 @@ fn leave_while_holding() {
             participant.leave();
             stall_until_here();
         });
-        company.find(&victim, |facts| match facts {
-            Facts { phase: 0, .. } => Step::Holds,
-            Facts { wakes_left: 0, .. } => Step::HasWoken,
-            _ => Step::Wakes,
-        });
+        setup.find(&victim, held);
     }
     check("phaser: leave while holding", &[scenario]);
 }
@@ -515,11 +506,11 @@ fn leave_while_holding() {
 #[test]
 fn lead() {
     fn scenario(scene: &Scene) {
-        let mut company = Company::new(scene, 3);
-        company.waiters(1);
-        company.observer();
-        let leaves = company.participant();
-        let victim = company.victim(|mut participant| {
+        let mut setup = Setup::new(scene, 3);
+        setup.waiters(1);
+        setup.observer();
+        let leaves = setup.participant();
+        let victim = setup.victim(|mut participant| {
             let mut wait = pin!(participant.wait());
             let waker = ignored();
             assert!(poll(wait.as_mut(), &waker).is_pending());
@@ -528,7 +519,7 @@ fn lead() {
             stall_until_here();
         });
         scene.other(move || leaves.leave());
-        company.find(&victim, |facts| match facts {
+        setup.find(&victim, |facts| match facts {
             Facts {
                 other_leads: true, ..
             } => Step::Counted,
@@ -543,11 +534,11 @@ fn lead() {
 #[test]
 fn drop_of_a_wait_of_a_complete_phase() {
     fn scenario<const OTHERS: usize>(scene: &Scene) {
-        let mut company = Company::new(scene, 2 + OTHERS);
-        company.waiters(OTHERS);
-        company.observer();
-        let leaves = company.participant();
-        let victim = company.victim(|mut participant| {
+        let mut setup = Setup::new(scene, 2 + OTHERS);
+        setup.waiters(OTHERS);
+        setup.observer();
+        let leaves = setup.participant();
+        let victim = setup.victim(|mut participant| {
             let mut wait = Box::pin(participant.wait());
             assert!(poll(wait.as_mut(), &ignored()).is_pending());
             stall_from_here();
@@ -555,7 +546,7 @@ fn drop_of_a_wait_of_a_complete_phase() {
             stall_until_here();
         });
         scene.other(move || leaves.leave());
-        company.find(&victim, |facts| match facts {
+        setup.find(&victim, |facts| match facts {
             facts if facts.phase == 0 && facts.arrived < facts.parties => Step::NotCounted,
             Facts { phase: 0, .. } => Step::Counted,
             Facts {
@@ -572,42 +563,30 @@ fn drop_of_a_wait_of_a_complete_phase() {
 #[test]
 fn observe() {
     fn first(scene: &Scene) {
-        let mut company = Company::new(scene, 2);
-        let victim = company.stranger(|phaser| {
+        observer_beside_two(scene, |phaser| {
             let mut observation = pin!(phaser.observe(0));
             stall_from_here();
             let _ = poll(observation.as_mut(), &ignored());
             stall_until_here();
         });
-        company.participants(2, wait);
-        company.observer();
-        company.find(&victim, |_| Step::Anywhere);
     }
     fn later(scene: &Scene) {
-        let mut company = Company::new(scene, 2);
-        let victim = company.stranger(|phaser| {
+        observer_beside_two(scene, |phaser| {
             let mut observation = pin!(phaser.observe(0));
             assert!(poll(observation.as_mut(), &ignored()).is_pending());
             stall_from_here();
             let _ = poll(observation.as_mut(), &ignored());
             stall_until_here();
         });
-        company.participants(2, wait);
-        company.observer();
-        company.find(&victim, |_| Step::Anywhere);
     }
     fn dropped(scene: &Scene) {
-        let mut company = Company::new(scene, 2);
-        let victim = company.stranger(|phaser| {
+        observer_beside_two(scene, |phaser| {
             let mut observation = Box::pin(phaser.observe(0));
             assert!(poll(observation.as_mut(), &ignored()).is_pending());
             stall_from_here();
             drop(observation);
             stall_until_here();
         });
-        company.participants(2, wait);
-        company.observer();
-        company.find(&victim, |_| Step::Anywhere);
     }
     check("phaser: observe", &[first, later, dropped]);
 }
@@ -615,25 +594,25 @@ fn observe() {
 #[test]
 fn close() {
     fn scenario(scene: &Scene) {
-        let mut company = Company::new(scene, 3);
-        company.waiters(2);
-        company.observer();
+        let mut setup = Setup::new(scene, 3);
+        setup.waiters(2);
+        setup.observer();
         scene.settle();
-        let victim = company.stranger(|phaser| {
+        let victim = setup.no_participant(|phaser| {
             stall_from_here();
             phaser.close();
             stall_until_here();
         });
-        let mut arrives = company.participant();
+        let mut arrives = setup.participant();
         scene.other(move || {
             let _ = arrives.arrive();
             keep(arrives);
         });
-        company.rescue = Some(("another closes", |company| {
-            let phaser = company.phaser.clone();
-            company.scene.other(move || phaser.close())
+        setup.rescue = Some(("another closes", |setup| {
+            let phaser = setup.phaser.clone();
+            setup.scene.other(move || phaser.close())
         }));
-        company.find(&victim, |facts| match facts {
+        setup.find(&victim, |facts| match facts {
             Facts {
                 is_closed: false, ..
             } => Step::NotClosed,

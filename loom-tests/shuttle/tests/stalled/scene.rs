@@ -2,7 +2,7 @@
 //!
 //! A scenario's main thread sets everything up alone, starts a victim and others, and lets them run
 //! until none of them can go on ([`Scene::settle`]). The victim is stalled after so many steps and never
-//! scheduled again until the main thread has seen who is left and [resumes](Scene::resume) it: then all
+//! scheduled again until the main thread has seen which are left and [resumes](Scene::resume) it: then all
 //! must come to their end.
 //!
 //! A step is what a thread does between two operations on shuttle's atomics, mutexes and threads.
@@ -483,7 +483,7 @@ impl Scene {
         self.settle();
     }
 
-    /// Says who was kept where. All must have ended by now.
+    /// Notes which were kept where. All must have ended by now.
     pub(crate) fn found(
         &self,
         step: Step,
@@ -491,7 +491,7 @@ impl Scene {
         until: &'static str,
     ) {
         let all_ended = run(|run| run.threads[1..].iter().all(|role| role.has_ended));
-        assert!(all_ended, "somebody is left though the victim has gone on");
+        assert!(all_ended, "a thread is left though the victim has gone on");
         let mut found = Found {
             step,
             kept: BTreeMap::new(),
