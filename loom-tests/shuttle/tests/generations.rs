@@ -3,6 +3,8 @@
 //!
 //! A failure prints its schedule; `shuttle::replay` runs that again.
 
+mod support;
+
 use std::{
     future::Future,
     pin::Pin,
@@ -15,11 +17,11 @@ use std::{
 
 use atomic_barrier_over_shuttle::{Barrier, BarrierWaitResult};
 use shuttle::{
-    Config, Runner,
     rand::{Rng, thread_rng},
-    scheduler::{PctScheduler, RandomScheduler, Scheduler},
     thread::{self, Thread},
 };
+
+use support::explore;
 
 const GENERATIONS: usize = 4;
 
@@ -184,52 +186,32 @@ fn wait_by_any_method(
     result.is_leader()
 }
 
-fn run(scheduler: impl Scheduler + 'static, body: fn()) {
-    let mut config = Config::new();
-    config.stack_size = 0x2_0000;
-    Runner::new(scheduler, config).run(body);
-}
-
-fn random(schedules: usize, body: fn()) {
-    run(RandomScheduler::new(schedules), body);
-}
-
-fn pct(schedules: usize, body: fn()) {
-    run(PctScheduler::new(3, schedules), body);
-}
-
 #[test]
 fn four_tasks_that_withdraw_at_random() {
-    random(1_000, || run_tasks(4, wait_or_withdraw));
-    pct(1_000, || run_tasks(4, wait_or_withdraw));
+    explore(1_000, || run_tasks(4, wait_or_withdraw));
 }
 
 #[test]
 fn eight_tasks_that_withdraw_at_random() {
-    random(300, || run_tasks(8, wait_or_withdraw));
-    pct(300, || run_tasks(8, wait_or_withdraw));
+    explore(300, || run_tasks(8, wait_or_withdraw));
 }
 
 #[test]
 fn sixteen_tasks_that_withdraw_at_random() {
-    random(100, || run_tasks(16, wait_or_withdraw));
-    pct(100, || run_tasks(16, wait_or_withdraw));
+    explore(100, || run_tasks(16, wait_or_withdraw));
 }
 
 #[test]
 fn four_tasks_by_any_method() {
-    random(1_000, || run_tasks(4, wait_by_any_method));
-    pct(1_000, || run_tasks(4, wait_by_any_method));
+    explore(1_000, || run_tasks(4, wait_by_any_method));
 }
 
 #[test]
 fn eight_tasks_by_any_method() {
-    random(300, || run_tasks(8, wait_by_any_method));
-    pct(300, || run_tasks(8, wait_by_any_method));
+    explore(300, || run_tasks(8, wait_by_any_method));
 }
 
 #[test]
 fn sixteen_tasks_by_any_method() {
-    random(100, || run_tasks(16, wait_by_any_method));
-    pct(100, || run_tasks(16, wait_by_any_method));
+    explore(100, || run_tasks(16, wait_by_any_method));
 }

@@ -3,6 +3,8 @@
 //!
 //! A failure prints its schedule; `shuttle::replay` runs that again.
 
+mod support;
+
 use std::{
     collections::BTreeSet,
     future::Future,
@@ -19,11 +21,11 @@ use atomic_barrier_over_shuttle::{
     phaser::{Closed, Participant, WaitResult},
 };
 use shuttle::{
-    Config, Runner,
     rand::{Rng, thread_rng},
-    scheduler::{PctScheduler, RandomScheduler, Scheduler},
     thread::{self, Thread},
 };
+
+use support::explore;
 
 /// Unparks a thread, and remembers that it did. Others may run during the wake, and must not drop it.
 struct Unpark {
@@ -285,40 +287,22 @@ fn continue_until_closed(tasks: usize) {
     assert!(block_on(phaser.observe(end)).is_err());
 }
 
-fn run(scheduler: impl Scheduler + 'static, body: fn()) {
-    let mut config = Config::new();
-    config.stack_size = 0x2_0000;
-    Runner::new(scheduler, config).run(body);
-}
-
-fn random(schedules: usize, body: fn()) {
-    run(RandomScheduler::new(schedules), body);
-}
-
-fn pct(schedules: usize, body: fn()) {
-    run(PctScheduler::new(3, schedules), body);
-}
-
 #[test]
 fn four_tasks_that_register_and_leave() {
-    random(1_000, || register_and_leave(4));
-    pct(1_000, || register_and_leave(4));
+    explore(1_000, || register_and_leave(4));
 }
 
 #[test]
 fn eight_tasks_that_register_and_leave() {
-    random(300, || register_and_leave(8));
-    pct(300, || register_and_leave(8));
+    explore(300, || register_and_leave(8));
 }
 
 #[test]
 fn four_tasks_that_are_closed() {
-    random(1_000, || continue_until_closed(4));
-    pct(1_000, || continue_until_closed(4));
+    explore(1_000, || continue_until_closed(4));
 }
 
 #[test]
 fn eight_tasks_that_are_closed() {
-    random(300, || continue_until_closed(8));
-    pct(300, || continue_until_closed(8));
+    explore(300, || continue_until_closed(8));
 }
