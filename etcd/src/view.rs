@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_are_live_when_a_generation_is_complete_are_counted() {
+    fn processes_that_are_live_when_a_generation_is_complete_are_counted() {
         let changes = [
             joined("a"),
             joined("bb"),
@@ -402,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn where_all_who_were_counted_are_live_nothing_needs_to_be_recalled() {
+    fn where_all_counted_processes_are_live_nothing_needs_to_be_recalled() {
         let view = found(
             OnLoss::Fail,
             &[("a", 1), ("b", 2), ("late", 15)],

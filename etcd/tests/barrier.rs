@@ -253,7 +253,7 @@ async fn a_process_that_joins_while_a_generation_is_held_belongs_to_the_next() {
 }
 
 #[tokio::test]
-async fn members_are_those_who_are_live_and_end_with_this_process() {
+async fn members_are_the_live_processes_and_end_with_this_process() {
     let stage = Stage::new(1, OnLoss::Continue).await;
     let a = join(&stage, "a", 1).await;
     let mut members = a.members();

@@ -73,7 +73,7 @@ async fn the_others_go_on_without_a_killed_process() {
 }
 
 #[tokio::test]
-async fn those_who_wait_go_on_when_the_last_that_was_missing_is_killed() {
+async fn processes_that_wait_go_on_when_the_last_that_was_missing_is_killed() {
     let stage = Stage::new(3, OnLoss::Continue).await;
     let missing = stage.member("missing").await;
     let [p0, p1] = ["p0", "p1"].map(|name| stage.process(name, ALL));

@@ -441,7 +441,7 @@ fn all_that_queue_are_woken_by_the_release_and_count_when_polled() {
 }
 
 #[test]
-fn one_that_queues_and_is_dropped_was_never_there() {
+fn a_queued_party_that_is_dropped_was_never_there() {
     let barrier = Barrier::new(2);
     let wakers = [(); 3].map(|()| CountingWaker::new());
     let [mut a, mut early] = [(); 2].map(|()| barrier.wait());
@@ -462,7 +462,7 @@ fn one_that_queues_and_is_dropped_was_never_there() {
 }
 
 #[test]
-fn one_that_queues_is_woken_through_its_last_waker() {
+fn a_queued_party_is_woken_through_its_last_waker() {
     let barrier = Barrier::new(1);
     let wakers = [(); 3].map(|()| CountingWaker::new());
     let leader = lead(&barrier);
@@ -477,7 +477,7 @@ fn one_that_queues_is_woken_through_its_last_waker() {
 }
 
 #[test]
-fn a_panic_in_clone_leaves_one_that_queues_out() {
+fn a_party_whose_clone_panics_does_not_queue() {
     let barrier = Barrier::new(1);
     let waker = CountingWaker::new();
     let leader = lead(&barrier);
@@ -497,7 +497,7 @@ fn a_panic_in_clone_leaves_one_that_queues_out() {
 }
 
 #[test]
-fn one_that_queues_does_not_take_the_place_of_an_early_one_that_leaves() {
+fn a_queued_party_does_not_take_the_place_of_an_early_arrival_that_is_withdrawn() {
     let barrier = Barrier::new(2);
     let wakers = [(); 2].map(|()| CountingWaker::new());
     drop(barrier.arrive());
@@ -518,7 +518,7 @@ fn one_that_queues_does_not_take_the_place_of_an_early_one_that_leaves() {
 }
 
 #[test]
-fn one_that_queued_and_is_polled_generations_later_joins_the_one_that_is_open() {
+fn a_queued_party_that_is_polled_generations_later_joins_the_open_generation() {
     let barrier = Barrier::new(2);
     let waker = CountingWaker::new();
     drop(barrier.arrive());
@@ -543,7 +543,7 @@ fn one_that_queued_and_is_polled_generations_later_joins_the_one_that_is_open() 
 // Alone, and among all other kinds.
 
 #[test]
-fn alone_each_party_leads_and_one_that_arrives_meanwhile_queues() {
+fn alone_each_party_leads_and_another_that_arrives_meanwhile_queues() {
     let barrier = Barrier::new(1);
     let wakers = [(); 2].map(|()| CountingWaker::new());
     for generation in [0, 2] {

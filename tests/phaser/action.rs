@@ -44,7 +44,7 @@ fn lead(participant: &mut Participant) -> Leader<'_> {
 }
 
 #[test]
-fn it_runs_once_in_each_phase_whoever_completes_it() {
+fn it_runs_once_in_each_phase_however_that_completes() {
     let (phaser, [mut a, mut b, c], ran) = noting();
     let waker = CountingWaker::new();
     let mut wait = a.wait();

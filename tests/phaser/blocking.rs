@@ -206,7 +206,7 @@ fn a_timeout_withdraws_the_arrival() {
 }
 
 #[test]
-fn a_timeout_of_one_that_had_arrived_withdraws_nothing() {
+fn a_timeout_of_a_participant_that_had_arrived_withdraws_nothing() {
     let (phaser, [mut a, mut b]) = participants();
     a.arrive().unwrap();
     let result = a.wait_blocking_timeout(Duration::ZERO);

@@ -52,7 +52,7 @@ fn a_dropped_wait_withdraws_its_arrival() {
 }
 
 #[test]
-fn one_that_withdrew_is_not_woken() {
+fn a_participant_that_withdrew_is_not_woken() {
     let (phaser, [mut a, mut b, missing]) = participants();
     let [wa, wb] = [(); 2].map(|()| CountingWaker::new());
     poll_once(a.wait(), &wa);
@@ -129,7 +129,7 @@ fn of_those_that_still_wait_another_leads() {
 }
 
 #[test]
-fn a_dropped_wait_of_one_that_had_arrived_withdraws_nothing() {
+fn a_dropped_wait_of_a_participant_that_had_arrived_withdraws_nothing() {
     let (phaser, [mut a, mut b]) = participants();
     a.arrive().unwrap();
     poll_once(a.wait(), Waker::noop());

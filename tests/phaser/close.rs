@@ -50,7 +50,7 @@ fn assert_refused(participant: &mut Participant) {
 }
 
 #[test]
-fn whoever_waits_is_woken_and_refused() {
+fn all_that_wait_are_woken_and_refused() {
     let (phaser, [mut a, mut b, mut c, mut missing]) = participants();
     let wakers = [(); 3].map(|()| CountingWaker::new());
     assert_eq!(c.arrive(), Ok(0));
@@ -160,7 +160,7 @@ fn a_phase_that_was_over_stays_so() {
 }
 
 #[test]
-fn who_arrives_after_a_phase_that_was_over_is_refused() {
+fn an_arrival_after_a_phase_that_was_over_is_refused() {
     let (phaser, [mut a, mut b]) = participants();
     a.arrive().unwrap();
     b.arrive().unwrap();

@@ -91,7 +91,7 @@ fn a_plain_wait_that_comes_last_holds_nothing() {
 }
 
 #[test]
-fn one_that_led_by_arriving_has_released_already() {
+fn a_participant_that_led_by_arriving_has_released_already() {
     let (phaser, [mut a, mut b]) = participants();
     a.arrive().unwrap();
     b.arrive().unwrap();
@@ -101,7 +101,7 @@ fn one_that_led_by_arriving_has_released_already() {
 }
 
 #[test]
-fn one_that_has_arrived_and_waits_for_the_leader_may_lead() {
+fn a_participant_that_has_arrived_and_waits_for_the_leader_may_lead() {
     let (phaser, [mut a, mut b, missing]) = participants();
     let mut wait = a.wait();
     assert_eq!(poll(&mut wait, Waker::noop()), Pending);
@@ -162,7 +162,7 @@ fn a_leader_prints_its_participant() {
 // Registrations and departures while the release is held.
 
 #[test]
-fn who_registers_while_the_release_is_held_belongs_to_the_next_phase() {
+fn a_participant_that_registers_while_the_release_is_held_belongs_to_the_next_phase() {
     let (phaser, [mut a, mut b]) = participants();
     let wakers = [(); 3].map(|()| CountingWaker::new());
     let mut wait = a.wait();
@@ -189,7 +189,7 @@ fn who_registers_while_the_release_is_held_belongs_to_the_next_phase() {
 }
 
 #[test]
-fn who_leaves_while_the_release_is_held_is_not_missed() {
+fn a_participant_that_leaves_while_the_release_is_held_is_not_missed() {
     let (phaser, [mut a, mut b, mut c]) = participants();
     let [wa, wb] = [(); 2].map(|()| CountingWaker::new());
     let (mut wait, mut other) = (a.wait(), b.wait());

@@ -278,7 +278,7 @@ fn a_new_participant_takes_the_lead_of_a_phase_that_only_a_leaked_wait_could_lea
 }
 
 #[test]
-fn one_that_arrived_and_dropped_its_wait_does_not_wait() {
+fn a_participant_that_arrived_and_dropped_its_wait_does_not_wait() {
     let (phaser, [mut a, missing]) = participants();
     let waker = CountingWaker::new();
     a.arrive().unwrap();

@@ -326,7 +326,7 @@ fn if_the_last_that_was_missing_leaves_and_nobody_waits_nobody_leads() {
 }
 
 #[test]
-fn one_that_begins_to_wait_when_the_phase_is_complete_may_lead_it() {
+fn a_participant_that_begins_to_wait_when_the_phase_is_complete_may_lead_it() {
     let (phaser, [mut a, mut b, missing]) = participants();
     let waker = CountingWaker::new();
     let mut wait = a.wait();
@@ -340,7 +340,7 @@ fn one_that_begins_to_wait_when_the_phase_is_complete_may_lead_it() {
 }
 
 #[test]
-fn one_that_arrives_again_when_the_phase_is_complete_leads_it() {
+fn a_participant_that_arrives_again_when_the_phase_is_complete_leads_it() {
     let (phaser, [mut a, mut b, missing]) = participants();
     let waker = CountingWaker::new();
     let mut wait = a.wait();
@@ -490,7 +490,7 @@ fn an_empty_phaser_rests_and_can_be_used_again() {
 // Arriving.
 
 #[test]
-fn one_that_has_arrived_waits_for_the_phase_in_which_it_has() {
+fn a_participant_that_has_arrived_waits_for_the_phase_in_which_it_has() {
     let (phaser, [mut a, mut b]) = participants();
     let waker = CountingWaker::new();
     assert_eq!(a.arrive(), Ok(0));
@@ -531,7 +531,7 @@ fn arriving_after_the_phase_is_to_arrive_in_the_next() {
 }
 
 #[test]
-fn one_that_arrives_alone_goes_through_the_phases() {
+fn a_participant_that_arrives_alone_goes_through_the_phases() {
     let (phaser, [mut a]) = participants();
     for phase in 0..3 {
         assert_eq!(a.arrive(), Ok(phase));

@@ -222,7 +222,7 @@ fn a_panic_in_the_observers_wake_comes_out_after_all_are_woken() {
 /// Without the feature `std` nothing can keep the first panic back, and the second aborts.
 #[cfg(feature = "std")]
 #[test]
-fn a_participant_that_panics_may_wake_one_that_panics() {
+fn a_participant_that_panics_may_wake_another_that_panics() {
     let (phaser, [mut a, mut b, missing]) = participants();
     let waker = CountingWaker::new();
     let panicking = panicking_waker();
@@ -522,7 +522,7 @@ fn a_waker_that_is_dropped_may_use_the_phaser() {
 }
 
 #[test]
-fn one_that_changes_its_waker_in_each_wake_is_not_woken_without_end() {
+fn a_participant_that_changes_its_waker_in_each_wake_is_not_woken_without_end() {
     /// As an executor that polls within `wake`, and gives each poll a waker of its own.
     struct Polls(Shared, u32);
 

@@ -3,11 +3,12 @@
 //! Data that has to be seen is stored and loaded without an ordering of its own, by threads that
 //! are not joined before they have looked.
 
-use std::{sync::Arc, task::Poll};
+use std::{future::Future, sync::Arc, task::Poll};
 
 use crate::support::{
     Counter, arrived, assert_clean, explore, explore_bounded, lead, poll, ready, warm,
 };
+use atomic_barrier_over_loom::{Barrier, barrier::OwnedWait};
 use loom::{
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
     thread,
@@ -17,26 +18,44 @@ fn data() -> Arc<AtomicUsize> {
     Arc::new(AtomicUsize::new(0))
 }
 
+/// Does something in another thread, and then arrives. Gives the wait, and whether it was ready.
+fn arrive(
+    barrier: &Arc<Barrier>,
+    done: &Arc<AtomicUsize>,
+) -> thread::JoinHandle<(OwnedWait, bool)> {
+    let (barrier, done) = (barrier.clone(), done.clone());
+    thread::spawn(move || {
+        done.store(1, Relaxed);
+        let mut wait = barrier.wait_owned();
+        let ready = poll(&mut wait, &Counter::new()).is_ready();
+        (wait, ready)
+    })
+}
+
+/// Polls, and looks whether all has been `done` if that is ready.
+fn look<F: Future + Unpin>(wait: &mut F, done: &[&Arc<AtomicUsize>]) -> bool {
+    let ready = poll(wait, &Counter::new()).is_ready();
+    if ready {
+        for done in done {
+            assert_eq!(done.load(Relaxed), 1);
+        }
+    }
+    ready
+}
+
+fn outcome(released: bool) -> String {
+    if released { "seen" } else { "waits" }.into()
+}
+
 #[test]
 fn a_leader_sees_what_a_follower_did_before_it_arrived() {
     explore(50, &["seen", "the follower led"], || {
         let barrier = warm(2);
         let done = data();
-        let follower = thread::spawn({
-            let (barrier, done) = (barrier.clone(), done.clone());
-            move || {
-                done.store(1, Relaxed);
-                let mut wait = barrier.wait_owned();
-                let polled = poll(&mut wait, &Counter::new());
-                (wait, polled)
-            }
-        });
+        let follower = arrive(&barrier, &done);
 
         let mut wait = barrier.clone().wait_owned();
-        let led = poll(&mut wait, &Counter::new()).is_ready();
-        if led {
-            assert_eq!(done.load(Relaxed), 1);
-        }
+        let led = look(&mut wait, &[&done]);
         drop(follower.join().unwrap());
         assert_clean(&barrier, 1);
         if led { "seen" } else { "the follower led" }.into()
@@ -48,15 +67,7 @@ fn a_leader_that_holds_the_release_sees_what_a_follower_did_before_it_arrived() 
     explore(50, &["seen", "the follower led"], || {
         let barrier = warm(2);
         let done = data();
-        let follower = thread::spawn({
-            let (barrier, done) = (barrier.clone(), done.clone());
-            move || {
-                done.store(1, Relaxed);
-                let mut wait = barrier.wait_owned();
-                let polled = poll(&mut wait, &Counter::new());
-                (wait, polled)
-            }
-        });
+        let follower = arrive(&barrier, &done);
 
         let mut wait = barrier.wait_leader();
         let led = match poll(&mut wait, &Counter::new()) {
@@ -85,10 +96,7 @@ fn a_follower_sees_what_the_leader_did_before_it_completed() {
         let follower = thread::spawn({
             let done = done.clone();
             move || {
-                let released = poll(&mut wait, &Counter::new()).is_ready();
-                if released {
-                    assert_eq!(done.load(Relaxed), 1);
-                }
+                let released = look(&mut wait, &[&done]);
                 (wait, released)
             }
         });
@@ -98,7 +106,7 @@ fn a_follower_sees_what_the_leader_did_before_it_completed() {
         let (wait, released) = follower.join().unwrap();
         drop(wait);
         assert_clean(&barrier, 1);
-        if released { "seen" } else { "waits" }.into()
+        outcome(released)
     });
 }
 
@@ -111,20 +119,14 @@ fn a_follower_sees_what_the_leader_did_while_it_held_the_release() {
         let leader = lead(&barrier);
         let follower = thread::spawn({
             let done = done.clone();
-            move || {
-                let released = poll(&mut wait, &Counter::new()).is_ready();
-                if released {
-                    assert_eq!(done.load(Relaxed), 1);
-                }
-                released
-            }
+            move || look(&mut wait, &[&done])
         });
 
         done.store(1, Relaxed);
         leader.release();
         let released = follower.join().unwrap();
         assert_clean(&barrier, 1);
-        if released { "seen" } else { "waits" }.into()
+        outcome(released)
     });
 }
 
@@ -142,13 +144,10 @@ fn an_arrival_sees_what_the_leader_did_when_it_is_first_polled() {
             }
         });
 
-        let released = poll(&mut arrival, &Counter::new()).is_ready();
-        if released {
-            assert_eq!(done.load(Relaxed), 1);
-        }
+        let released = look(&mut arrival, &[&done]);
         leader.join().unwrap();
         assert_clean(&barrier, 1);
-        if released { "seen" } else { "waits" }.into()
+        outcome(released)
     });
 }
 
@@ -158,23 +157,12 @@ fn a_follower_sees_what_the_other_parties_did_before_they_arrived() {
         let barrier = warm(3);
         let mut wait = arrived(&barrier, &Counter::new());
         let done = [data(), data()];
-        let others = done.clone().map(|done| {
-            let barrier = barrier.clone();
-            thread::spawn(move || {
-                done.store(1, Relaxed);
-                let mut wait = barrier.wait_owned();
-                let polled = poll(&mut wait, &Counter::new());
-                (wait, polled)
-            })
-        });
+        let others = done.each_ref().map(|done| arrive(&barrier, done));
 
-        let released = poll(&mut wait, &Counter::new()).is_ready();
-        if released {
-            assert_eq!(done.map(|done| done.load(Relaxed)), [1, 1]);
-        }
+        let released = look(&mut wait, &done.each_ref());
         drop(others.map(|other| other.join().unwrap()));
         assert_clean(&barrier, 1);
-        if released { "seen" } else { "waits" }.into()
+        outcome(released)
     });
 }
 
@@ -220,13 +208,10 @@ fn a_follower_whose_slot_is_another_waiters_by_now_sees_what_its_leader_did() {
             }
         });
 
-        let released = poll(&mut wait, &Counter::new()).is_ready();
-        if released {
-            assert_eq!(done.load(Relaxed), 1);
-        }
+        let released = look(&mut wait, &[&done]);
         drop(leader.join().unwrap());
         assert_clean(&barrier, 1);
-        if released { "seen" } else { "waits" }.into()
+        outcome(released)
     });
 }
 
@@ -237,23 +222,8 @@ fn a_follower_whose_slot_is_a_third_partys_by_now_sees_what_its_leader_did() {
         let barrier = warm(2);
         let done = data();
         let mut wait = arrived(&barrier, &Counter::new());
-        let first = thread::spawn({
-            let (barrier, done) = (barrier.clone(), done.clone());
-            move || {
-                done.store(1, Relaxed);
-                let mut wait = barrier.wait_owned();
-                let polled = poll(&mut wait, &Counter::new());
-                (wait, polled.is_ready())
-            }
-        });
-        let second = thread::spawn({
-            let barrier = barrier.clone();
-            move || {
-                let mut wait = barrier.wait_owned();
-                let polled = poll(&mut wait, &Counter::new());
-                (wait, polled.is_ready())
-            }
-        });
+        let first = arrive(&barrier, &done);
+        let second = arrive(&barrier, &data());
 
         let released = poll(&mut wait, &Counter::new()).is_ready();
         let seen = done.load(Relaxed);

@@ -76,7 +76,7 @@ fn a_close_against_a_wait_that_is_dropped() {
 }
 
 #[test]
-fn a_close_against_the_departure_of_one_that_waits() {
+fn a_close_against_the_departure_of_a_participant_that_waits() {
     explore_bounded(3, 2_600, &["gone"], || {
         let (phaser, [a, b]) = participants();
         let counter = Counter::new();
@@ -163,7 +163,7 @@ fn a_close_against_a_held_release() {
 }
 
 #[test]
-fn a_close_against_one_that_is_woken_to_lead() {
+fn a_close_against_a_participant_that_is_woken_to_lead() {
     explore(610, &["led"], || {
         let (phaser, [a, b]) = participants();
         let counter = Counter::new();

@@ -151,7 +151,7 @@ fn a_dropped_wait_against_the_drop_of_the_other() {
 }
 
 #[test]
-fn a_departure_of_one_that_waits_against_the_drop_of_the_other_wait() {
+fn a_departure_of_a_participant_that_waits_against_the_drop_of_the_other_wait() {
     explore(15, &["over"], || {
         let (phaser, [a, b], [a_counter, b_counter]) = complete();
         let watcher = Counter::new();
@@ -171,7 +171,7 @@ fn a_departure_of_one_that_waits_against_the_drop_of_the_other_wait() {
 }
 
 #[test]
-fn a_departure_of_one_that_waits_against_a_poll_of_the_other() {
+fn a_departure_of_a_participant_that_waits_against_a_poll_of_the_other() {
     explore_bounded(3, 520, &["led"], || {
         let (phaser, [a, mut b], [a_counter, b_counter]) = complete();
         let leaver = thread::spawn(move || drop(a));

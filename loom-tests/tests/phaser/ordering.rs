@@ -143,7 +143,7 @@ fn a_leader_that_holds_the_release_sees_what_another_did_before_it_arrived_again
 }
 
 #[test]
-fn one_that_waits_sees_what_the_leader_did_before_it_completed() {
+fn a_participant_that_waits_sees_what_the_leader_did_before_it_completed() {
     explore(10, &["seen", "waits"], || {
         let (_phaser, [a, mut b]) = participants();
         let done = data();
@@ -161,7 +161,7 @@ fn one_that_waits_sees_what_the_leader_did_before_it_completed() {
 }
 
 #[test]
-fn one_that_waits_sees_what_the_leader_did_while_it_held_the_release() {
+fn a_participant_that_waits_sees_what_the_leader_did_while_it_held_the_release() {
     explore(10, &["seen", "waits"], || {
         let (_phaser, [a, mut b]) = participants();
         let done = data();
@@ -179,7 +179,7 @@ fn one_that_waits_sees_what_the_leader_did_while_it_held_the_release() {
 }
 
 #[test]
-fn one_that_is_woken_to_lead_sees_what_the_last_did_before_it_left() {
+fn a_participant_that_is_woken_to_lead_sees_what_the_last_did_before_it_left() {
     explore(1_100, &["seen", "waits"], || {
         let (_phaser, [a, b]) = participants();
         let done = data();
@@ -246,7 +246,7 @@ fn a_leader_that_holds_the_release_sees_what_another_did_before_it_left_the_comp
 }
 
 #[test]
-fn one_that_arrived_sees_what_the_last_did_before_it_left() {
+fn a_participant_that_arrived_sees_what_the_last_did_before_it_left() {
     explore(11, &["seen", "waits"], || {
         let (_phaser, [mut a, b]) = participants();
         let done = data();
@@ -265,7 +265,7 @@ fn one_that_arrived_sees_what_the_last_did_before_it_left() {
 }
 
 #[test]
-fn one_that_waits_sees_what_all_others_did_before_they_arrived_or_left() {
+fn a_participant_that_waits_sees_what_all_others_did_before_they_arrived_or_left() {
     explore_bounded(2, 4_700, &["seen", "waits"], || {
         let (_phaser, [a, mut b, c]) = participants();
         let done = [data(), data()];

@@ -85,7 +85,7 @@ fn a_departure_against_an_arrival_that_nobody_waits_for() {
 }
 
 #[test]
-fn a_departure_against_an_arrival_of_one_that_no_longer_waits() {
+fn a_departure_against_an_arrival_of_a_participant_that_no_longer_waits() {
     explore(14, &["released"], || {
         let (phaser, [a, b]) = participants();
         let counter = Counter::new();
@@ -225,7 +225,7 @@ fn two_that_are_woken_to_lead() {
 }
 
 #[test]
-fn one_that_is_woken_to_lead_against_the_drop_of_the_other_wait() {
+fn a_participant_that_is_woken_to_lead_against_the_drop_of_the_other_wait() {
     explore(39, &["led"], || {
         let (phaser, [mut a, b], [a_counter, b_counter]) = left_by_the_last();
         let dropper = thread::spawn(move || b.stop());
@@ -246,7 +246,7 @@ fn one_that_is_woken_to_lead_against_the_drop_of_the_other_wait() {
 }
 
 #[test]
-fn one_that_is_woken_to_lead_against_the_departure_of_the_other() {
+fn a_participant_that_is_woken_to_lead_against_the_departure_of_the_other() {
     explore_bounded(3, 520, &["led"], || {
         let (phaser, [mut a, b], [a_counter, b_counter]) = left_by_the_last();
         let leaver = thread::spawn(move || drop(b.stop()));
@@ -274,7 +274,7 @@ fn holds(participant: &mut Participant, counter: &Arc<Counter>) -> bool {
 }
 
 #[test]
-fn one_that_is_woken_to_lead_against_one_that_comes_to_hold_the_release() {
+fn a_participant_that_is_woken_to_lead_against_another_that_comes_to_hold_the_release() {
     let outcomes = ["led, released", "waits, holds"];
     explore(11, &outcomes, || {
         let (phaser, [mut a, b], [a_counter, b_counter]) = left_by_the_last();
