@@ -11,7 +11,7 @@ mod slot;
 mod state;
 
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
-use core::{fmt, iter, panic::RefUnwindSafe};
+use core::{fmt, iter, panic::RefUnwindSafe, task::Waker};
 
 #[cfg(feature = "std")]
 pub use self::error::WaitError;
@@ -93,7 +93,8 @@ pub struct Phaser {
 
 struct Shared {
     state: State,
-    slots: Slots,
+    slots: Slots<Waker>,
+    names: Slots<Arc<str>>,
     observers: Slab,
     close_on: Option<Exit>,
     on_phase: Option<Action>,
@@ -155,6 +156,7 @@ impl Phaser {
             shared: Arc::new(Shared {
                 state: State::new(),
                 slots: Slots::new(),
+                names: Slots::new(),
                 observers: Slab::new(),
                 close_on,
                 on_phase,
@@ -359,6 +361,45 @@ impl Phaser {
     pub fn arrived(&self) -> usize {
         self.shared.state.load().arrived() as usize
     }
+
+    /// The names of those that have not arrived in the current phase, of the participants that
+    /// have [names](Participant::named), roughly in the order of their registration.
+    ///
+    /// It may be asked at any time and from anywhere, and delays nobody. How many are missing in all, also
+    /// without names, is [`parties`](Self::parties) less [`arrived`](Self::arrived). Nobody is missing in a
+    /// phase that is complete, also while its leader holds the release.
+    ///
+    /// A participant that has arrived or left before this call is not listed, and one that does not arrive
+    /// before its end is; a dropped wait that has withdrawn its arrival is one that has not. A participant
+    /// that arrives, withdraws or leaves meanwhile may or may not be listed. The answer may be old by the time
+    /// it is looked at, and orders nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use atomic_barrier::Phaser;
+    /// use tokio::time::timeout;
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn core::error::Error>> {
+    /// let phaser = Phaser::new();
+    /// let mut mine = phaser.register()?.named("report");
+    /// let [reader, mut writer] = [phaser.register()?.named("reader"), phaser.register()?.named("writer")];
+    /// writer.arrive()?;
+    /// if timeout(Duration::from_secs(5), mine.wait()).await.is_err() {
+    ///     // The wait was dropped and its arrival withdrawn.
+    ///     assert_eq!(phaser.missing().join(", "), "report, reader");
+    /// }
+    /// # drop(reader);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn missing(&self) -> Vec<Arc<str>> {
+        let (word, phase) = self.shared.state.load_with_phase();
+        self.shared.missing(word, phase)
+    }
 }
 
 impl Default for Phaser {
@@ -370,16 +411,45 @@ impl Default for Phaser {
 impl fmt::Debug for Phaser {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (word, phase) = self.shared.state.load_with_phase();
-        f.debug_struct("Phaser")
+        let missing = self.shared.missing(word, phase);
+        let mut fields = f.debug_struct("Phaser");
+        fields
             .field("phase", &phase)
             .field("parties", &word.participants())
             .field("arrived", &word.arrived())
-            .field("closed", &word.is_closed())
-            .finish_non_exhaustive()
+            .field("closed", &word.is_closed());
+        if !missing.is_empty() {
+            fields.field("missing", &First(&missing));
+        }
+        fields.finish_non_exhaustive()
+    }
+}
+
+/// Shows the first few names.
+struct First<'a>(&'a [Arc<str>]);
+
+impl fmt::Debug for First<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MOST: usize = 8;
+        let mut list = f.debug_list();
+        list.entries(self.0.iter().take(MOST));
+        if self.0.len() > MOST {
+            list.finish_non_exhaustive()
+        } else {
+            list.finish()
+        }
     }
 }
 
 impl Shared {
+    /// The names of those that are missing in `phase`, the current one by `word`.
+    fn missing(&self, word: Snapshot, phase: u64) -> Vec<Arc<str>> {
+        if word.arrived() == word.participants() {
+            return Vec::new();
+        }
+        self.names.missing(phase)
+    }
+
     /// Wakes all that wait for the end of `phase`, which the caller has led and released.
     fn released(&self, phase: u64) {
         self.state.note_release(phase);

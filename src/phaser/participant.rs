@@ -1,9 +1,11 @@
 //! [`Participant`]: what it does in its phases, and the futures of its waits.
 
+use alloc::sync::Arc;
 use core::{
     fmt,
     future::Future,
     mem,
+    num::NonZero,
     pin::Pin,
     task::{Context, Poll, Waker},
 };
@@ -48,6 +50,8 @@ use crate::{sync::Ordering, wake::wake_all};
 pub struct Participant {
     phaser: Phaser,
     slot: usize,
+    /// One more than the slot of its name.
+    name: Option<NonZero<usize>>,
     phase: u64,
     state: WaitState,
     /// Whether it is dropped by [`leave`](Self::leave).
@@ -74,9 +78,79 @@ impl Participant {
         Self {
             phaser,
             slot,
+            name: None,
             phase,
             state: WaitState::Due,
             leaves: false,
+        }
+    }
+
+    /// Gives it a name, in place of any that it has, by which [`Phaser::missing`] and the phaser's `Debug`
+    /// list it while it has not arrived.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn core::error::Error>> {
+    /// let phaser = atomic_barrier::Phaser::new();
+    /// let workers = phaser.register_many(3)?.into_iter().enumerate();
+    /// let mut workers: Vec<_> = workers.map(|(i, worker)| worker.named(format!("worker {i}"))).collect();
+    /// workers[0].arrive()?;
+    /// workers[2].arrive()?;
+    /// assert_eq!(phaser.missing(), ["worker 1".into()]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// A panic out of `into` leaves through this call, and the participant is dropped.
+    pub fn named(mut self, name: impl Into<Arc<str>>) -> Self {
+        let name = name.into();
+        let names = &self.phaser.shared.names;
+        let mut index = self.name_slot().unwrap_or_else(|| names.take(self.slot));
+        names.register_anew(&mut index, self.owed(), || name);
+        self.name = NonZero::new(index + 1);
+        self
+    }
+
+    /// Its name, if it has [one](Self::named).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn core::error::Error>> {
+    /// let participant = atomic_barrier::Phaser::new().register()?;
+    /// assert_eq!(participant.name(), None);
+    /// assert_eq!(participant.named("worker").name(), Some("worker"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.phaser
+            .shared
+            .names
+            .slot(self.name_slot()?)
+            .get()
+            .map(|name| &**name)
+    }
+
+    fn name_slot(&self) -> Option<usize> {
+        self.name.map(|index| index.get() - 1)
+    }
+
+    /// The first phase in which it has not arrived.
+    fn owed(&self) -> u64 {
+        self.phase + u64::from(self.state != WaitState::Due)
+    }
+
+    /// Says what it owes now, for those that look who is missing. To be called once it has arrived or
+    /// withdrawn, unless it leads.
+    #[inline]
+    fn note_owed(&self) {
+        if let Some(index) = self.name_slot() {
+            self.phaser.shared.names.owe(index, self.owed());
         }
     }
 
@@ -247,19 +321,27 @@ impl Participant {
     /// the phase, once it has nobody left to wake.
     pub fn arrive(&mut self) -> Result<u64, Closed> {
         self.settle();
+        let before = (self.phase, self.state);
         match self.state {
             WaitState::Arrived | WaitState::Waits => {
                 match self.poll_arrived(None, Lead::Release)? {
-                    Poll::Ready(false) => return self.arrive_in_next(),
-                    Poll::Ready(true) => {}
-                    Poll::Pending => _ = self.stop(false, true),
+                    Poll::Ready(false) => self.next_phase(),
+                    Poll::Ready(true) => return Ok(self.phase),
+                    Poll::Pending => {
+                        self.stop(false, true);
+                        return Ok(self.phase);
+                    }
                 }
             }
-            WaitState::Led => return self.arrive_in_next(),
-            WaitState::Due | WaitState::Holds => {
-                _ = self.arrive_with(false, None, Lead::Release)?
-            }
+            WaitState::Led => self.next_phase(),
+            WaitState::Due | WaitState::Holds => {}
         }
+        if let Err(closed) = self.arrive_with(false, None, Lead::Release) {
+            // A refusal forgets nothing.
+            (self.phase, self.state) = before;
+            return Err(closed);
+        }
+        self.note_owed();
         Ok(self.phase)
     }
 
@@ -312,18 +394,8 @@ impl Participant {
         self.state = WaitState::Due;
     }
 
-    /// Arrives in the phase after its own, which is over. A refusal forgets nothing.
-    fn arrive_in_next(&mut self) -> Result<u64, Closed> {
-        let before = (self.phase, self.state);
-        self.next_phase();
-        if let Err(closed) = self.arrive_with(false, None, Lead::Release) {
-            (self.phase, self.state) = before;
-            return Err(closed);
-        }
-        Ok(self.phase)
-    }
-
-    /// Arrives in its phase, which it owes, and perhaps waits. Returns whether it leads.
+    /// Arrives in its phase, which it owes, and perhaps waits. Returns whether it leads; if not, it has to
+    /// [note](Self::note_owed) what it owes now.
     ///
     /// A thread that waits may do so without a waker until it sleeps.
     #[inline]
@@ -420,7 +492,10 @@ impl Participant {
     fn poll(&mut self, waker: &Waker, lead: Lead) -> Poll<Result<bool, Closed>> {
         match self.state {
             WaitState::Due => match self.arrive_with(true, Some(waker), lead) {
-                Ok(false) => Poll::Pending,
+                Ok(false) => {
+                    self.note_owed();
+                    Poll::Pending
+                }
                 ready => Poll::Ready(ready),
             },
             WaitState::Arrived | WaitState::Waits => self.poll_arrived(Some(waker), lead),
@@ -486,6 +561,7 @@ impl Participant {
             Stopped::Counts | Stopped::Ended => WaitState::Arrived,
             Stopped::Not => return false,
         };
+        self.note_owed();
         if stopped == Stopped::Ended {
             shared.ended(self.phase);
         }
@@ -554,6 +630,9 @@ impl Participant {
             return;
         }
         let waker = shared.slots.vacate(self.slot);
+        if let Some(name) = self.name_slot() {
+            shared.names.vacate(name);
+        }
         drop_after(waker, || shared.departed(departure));
     }
 }
@@ -594,7 +673,11 @@ impl Drop for Participant {
 
 impl fmt::Debug for Participant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Participant")
+        let mut fields = f.debug_struct("Participant");
+        if let Some(name) = self.name() {
+            fields.field("name", &name);
+        }
+        fields
             .field("phase", &self.phase())
             .field("phaser", &self.phaser)
             .finish_non_exhaustive()
@@ -653,6 +736,7 @@ impl<'a> Waiting<'a> {
         let participant = self.begin();
         if participant.state == WaitState::Due {
             participant.arrive_with(true, None, lead)?;
+            participant.note_owed();
         }
         Ok(())
     }

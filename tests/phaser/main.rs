@@ -9,6 +9,7 @@ mod close;
 #[cfg(feature = "std")]
 mod hostile;
 mod leader;
+mod names;
 mod observer;
 mod participants;
 mod reference_model;
