@@ -10,8 +10,8 @@ use atomic_barrier::{Phaser, phaser::Participant};
 use futures::executor::block_on;
 
 use support::{
-    manual::{Outcome::*, poll},
     phasers::numbers,
+    polling::{Outcome::*, poll},
 };
 
 /// A phaser with participants of these names, in their order.
