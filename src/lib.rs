@@ -270,6 +270,7 @@
 //! - [`docs::migrating`]: from tokio's barrier, or another, to this one.
 //! - [`docs::design`]: how it works, with a picture of the word and of a slot's life.
 //! - [`docs::tokio_console`]: how to see barriers, and their waits, in tokio-console.
+//!
 #![cfg_attr(doc, doc = include_str!("../docs/pictures.md"))]
 #![no_std]
 #![cfg_attr(

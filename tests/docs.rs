@@ -540,11 +540,15 @@ fn the_rendered_pages_carry_the_pictures_that_are_shipped() {
         .collect();
     pictures.sort();
     assert!(!pictures.is_empty());
-    let mut definitions = format!("<!-- Made by `{COMMAND}`. -->\n");
+    let mut definitions = format!("[//]: # (Made by `{COMMAND}`.)\n");
     for file in pictures {
         let name = file.file_stem().unwrap().to_str().unwrap();
         definitions += &definition(name, &fs::read_to_string(&file).unwrap());
     }
+
+    // What comes first in a page is its summary.
+    let shows = Parser::new(&definitions).next();
+    assert!(shows.is_none(), "shows by itself: {shows:?}");
 
     let carried = root().join("docs").join("pictures.md");
     if env::var_os("UPDATE_PICTURES").is_some() {

@@ -32,7 +32,7 @@ const _: () = {
         assert!(size_of::<F>() <= 40 + spans);
     }
     auto::<Barrier>();
-    assert!(cfg!(feature = "tracing") || size_of::<Barrier>() <= 256);
+    assert!(cfg!(feature = "tracing") || size_of::<Barrier>() <= 224);
     auto::<BarrierWaitResult>();
     value::<BarrierWaitResult>();
     auto::<Wait<'static>>();
