@@ -175,10 +175,11 @@ impl fmt::Debug for Builder {
 impl Exit {
     /// Whether a participant that is dropped now, and perhaps `left`, ends in this way.
     pub(super) fn is_now(self, left: bool) -> bool {
-        match self {
+        let is_one = match self {
             #[cfg(feature = "std")]
             Self::Panic => std::thread::panicking(),
-            Self::Drop => !left,
-        }
+            Self::Drop => true,
+        };
+        is_one && !left
     }
 }

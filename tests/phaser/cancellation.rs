@@ -392,6 +392,29 @@ fn a_panic_closes_a_phaser_that_wants_it_and_nothing_else_does() {
 
 #[cfg(feature = "std")]
 #[test]
+fn a_participant_that_leaves_while_its_thread_panics_closes_nothing() {
+    struct Leaves(Option<Participant>);
+
+    impl Drop for Leaves {
+        fn drop(&mut self) {
+            self.0.take().into_iter().for_each(Participant::leave);
+        }
+    }
+
+    for exit in [Exit::Panic, Exit::Drop] {
+        let phaser = Phaser::builder().close_on(exit).build();
+        let leaves = Leaves(phaser.register().ok());
+        let panic = catch_unwind(AssertUnwindSafe(|| {
+            let _leaves = leaves;
+            resume_unwind(Box::new("in its part"));
+        }));
+        assert!(panic.is_err());
+        assert_eq!((phaser.is_closed(), phaser.parties()), (false, 0));
+    }
+}
+
+#[cfg(feature = "std")]
+#[test]
 fn a_panic_elsewhere_closes_nothing() {
     let phaser = Phaser::builder().close_on(Exit::Panic).build();
     let [mut mine, other] = [(); 2].map(|()| phaser.register().unwrap());

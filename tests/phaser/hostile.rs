@@ -12,10 +12,11 @@ use std::{
     thread,
 };
 
-use atomic_barrier::phaser::{Observation, Phaser};
+use atomic_barrier::phaser::{Exit, Observation, Phaser};
 use proptest::{
     collection::vec,
     prelude::*,
+    sample::select,
     test_runner::{TestError, TestRunner},
 };
 
@@ -25,10 +26,10 @@ use support::{
     polling::Outcome,
 };
 
-use crate::reference_model::{Doing, Member, Model, Party, Step, UNSAID};
+use crate::reference_model::{After, BusyParticipant, Doing, Model, Scan, Step, UNSAID, Waiters};
 
 /// The most participants that a script has at a time.
-const MEMBERS: usize = 4;
+const PARTICIPANTS: usize = 4;
 
 /// A call. Participants and observers go by their numbers, in the order in which they came.
 #[derive(Clone, Copy, Debug)]
@@ -40,12 +41,58 @@ enum Call {
     DropWait(usize),
     ForgetWait(usize),
     Arrive(usize),
-    Leave(usize),
+    /// By `leave`, or by a drop.
+    Leave(usize, bool),
     Release(usize),
+    ForgetLeader(usize),
     Observe(usize, u64),
     Look(usize, usize),
     DropObserver(usize),
     Close,
+    // What a call of a participant does besides its own effect:
+    /// It releases the phase whose leader was leaked.
+    Settle(usize),
+    /// It begins the action of this phase, of so many.
+    Act(usize, u64, usize),
+    /// The action has come to its end.
+    Acted(usize),
+    /// The action has panicked, and closes the phaser.
+    Fail(usize),
+    /// After that it releases the phase.
+    ReleaseFailed(usize),
+    /// It leaves the next phase.
+    LeaveNext(usize),
+}
+
+impl Call {
+    /// The participant that makes it.
+    fn participant(self) -> Option<usize> {
+        match self {
+            Self::Wait(number, _)
+            | Self::Poll(number, ..)
+            | Self::DropWait(number)
+            | Self::ForgetWait(number)
+            | Self::Arrive(number)
+            | Self::Leave(number, _)
+            | Self::Release(number)
+            | Self::ForgetLeader(number)
+            | Self::Settle(number)
+            | Self::Act(number, ..)
+            | Self::Acted(number)
+            | Self::Fail(number)
+            | Self::ReleaseFailed(number)
+            | Self::LeaveNext(number) => Some(number),
+            Self::Register(_) | Self::Observe(..) | Self::Look(..) | Self::DropObserver(_) => None,
+            Self::Close => None,
+        }
+    }
+
+    fn observer(self) -> Option<usize> {
+        match self {
+            Self::Look(number, _) | Self::DropObserver(number) => Some(number),
+            _ => None,
+        }
+    }
 }
 
 /// What a call came to.
@@ -57,6 +104,8 @@ enum Brought {
     Arrived(Option<u64>),
     /// Whether the phase is over, unless that is open.
     Seen(Option<bool>),
+    /// It cannot be made yet.
+    Never,
 }
 
 /// The phaser as it is meant, and the numbers of those that are there.
@@ -65,6 +114,50 @@ struct Meant {
     model: Model,
     participants: Vec<usize>,
     observers: Vec<usize>,
+    /// The participant whose action runs.
+    acts: Option<usize>,
+    wakes: Wakes,
+}
+
+/// How often each waker may have been woken.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Wakes {
+    /// With those of the steps before, of which it is known.
+    most: [usize; WAKERS],
+    /// Of these, those of a participant or observer that did something before it was woken.
+    optional: [usize; WAKERS],
+    /// Beyond those: a wake may find a waker that was registered after it began.
+    possible: [usize; WAKERS],
+    /// In this step: which phases ended or changed, and the numbers and wakers of those that waited.
+    scans: Vec<Scan>,
+}
+
+impl Wakes {
+    /// One of them does something, and perhaps registers `waker` for `phase`.
+    fn touch(&mut self, waiters: Waiters, number: usize, registers: Option<(u64, usize)>) {
+        for scan in self.scans.iter_mut().filter(|it| it.waiters == waiters) {
+            scan.woken.retain(|&(other, waker)| {
+                self.optional[waker] += usize::from(other == number);
+                other != number
+            });
+            if let Some((phase, waker)) = registers
+                && scan.phases.contains(&phase)
+            {
+                self.possible[waker] += 1;
+            }
+        }
+    }
+
+    /// Whether the wakers were woken so; from here on that is settled.
+    fn agree(&mut self, wakes: [usize; WAKERS]) -> bool {
+        let before = mem::take(self);
+        self.most = wakes;
+        (0..WAKERS).all(|waker| {
+            let most = before.most[waker];
+            let range = most - before.optional[waker]..=most + before.possible[waker];
+            range.contains(&wakes[waker])
+        })
+    }
 }
 
 fn place(numbers: &[usize], number: usize) -> usize {
@@ -77,7 +170,105 @@ impl hostile::Model for Meant {
     type Outcome = Brought;
 
     fn apply(&mut self, call: Call, _: &[Within<Self>]) -> Brought {
-        let participant = |number| place(&self.participants, number);
+        let phase = self.awaited(call);
+        let brought = self.apply_alone(call);
+        let registers = matches!(
+            brought,
+            Brought::Polled(Outcome::Pending) | Brought::Seen(None)
+        );
+        self.note_wakes(call, phase.filter(|_| registers));
+        brought
+    }
+
+    fn apply_panicking(&self, call: Call, within: &[Within<Self>]) -> Vec<Self> {
+        let phase = self.awaited(call);
+        let mut all = Vec::new();
+        let mut as_usual = self.clone();
+        let came = as_usual.apply_alone(call);
+        match (call, came) {
+            (_, Brought::Never) => return all,
+            (Call::Poll(number, ..), Brought::Polled(outcome)) => {
+                let it = &mut as_usual.model.participants[place(&self.participants, number)];
+                // What it came to was not brought, and the next wait says so.
+                match (outcome, it.step) {
+                    (Outcome::Led(_), Step::Acts(After::Due)) => it.step = Step::Acts(After::Led),
+                    (Outcome::Led(led), Step::Due) => {
+                        (it.phase, it.step) = (led, Step::Led);
+                    }
+                    _ => {}
+                }
+                // It may have panicked before it did anything, or have found its phase over.
+                let mut begun = self.clone();
+                let it = &mut begun.model.participants[place(&self.participants, number)];
+                it.made |= it.step == Step::Due;
+                it.polled = true;
+                all.push(begun);
+                if !matches!(outcome, Outcome::Released(_)) {
+                    all.push(as_usual);
+                }
+            }
+            (Call::Look(..), _) => all = vec![self.clone(), as_usual],
+            // The release of a leaked leader panicked before.
+            (Call::Arrive(number), _)
+                if within
+                    .iter()
+                    .any(|(call, _)| matches!(call, Call::Settle(it) if *it == number)) =>
+            {
+                all = vec![self.clone(), as_usual];
+            }
+            _ => all.push(as_usual),
+        }
+        for meant in &mut all {
+            meant.note_wakes(call, phase);
+        }
+        all
+    }
+}
+
+impl Meant {
+    /// For which phase a poll with this waker waits, if it waits.
+    fn awaited(&self, call: Call) -> Option<(u64, usize)> {
+        match call {
+            Call::Poll(number, waker, _) => {
+                let it = &self.model.participants[place(&self.participants, number)];
+                Some((it.phase, waker))
+            }
+            Call::Look(number, waker) => Some((
+                self.model.observers[place(&self.observers, number)].0,
+                waker,
+            )),
+            _ => None,
+        }
+    }
+
+    fn note_wakes(&mut self, call: Call, registers: Option<(u64, usize)>) {
+        if let Some(number) = call.participant() {
+            self.wakes.touch(Waiters::Participants, number, registers);
+        } else if let Some(number) = call.observer() {
+            self.wakes.touch(Waiters::Observers, number, registers);
+        }
+        self.model.wakes = [0; WAKERS];
+        for mut scan in mem::take(&mut self.model.scans) {
+            let numbers = match scan.waiters {
+                Waiters::Participants => &self.participants,
+                Waiters::Observers => &self.observers,
+            };
+            for (place, waker) in &mut scan.woken {
+                *place = numbers[*place];
+                self.wakes.most[*waker] += 1;
+            }
+            self.wakes.scans.push(scan);
+        }
+    }
+
+    fn apply_alone(&mut self, call: Call) -> Brought {
+        let number = call.participant();
+        let participant = match number.map(|it| self.participants.iter().position(|&at| at == it)) {
+            // It has left.
+            Some(None) => return Brought::Never,
+            place => place.flatten().unwrap_or(0),
+        };
+        let step = self.model.participants.get(participant).map(|it| it.step);
         match call {
             Call::Register(number) => {
                 if self.model.is_closed {
@@ -87,39 +278,42 @@ impl hostile::Model for Meant {
                 self.participants.push(number);
                 return Brought::Arrived(Some(phase));
             }
-            Call::Wait(number, _) => {
-                let party = &mut self.model.parties[participant(number)];
-                party.made = false;
-                party.polled = false;
+            Call::Wait(..) => {
+                let it = &mut self.model.participants[participant];
+                it.made = false;
+                it.polled = false;
             }
-            Call::Poll(number, waker, holds) => {
-                let outcome = self.model.poll(participant(number), waker, holds);
+            Call::Poll(..) | Call::Arrive(_) | Call::Leave(..) if step == Some(Step::Holds) => {
+                return Brought::Never;
+            }
+            Call::Poll(_, waker, holds) => {
+                let outcome = self.model.poll(participant, waker, holds);
                 return Brought::Polled(match outcome {
                     Outcome::Released(_) if holds => Outcome::Released(UNSAID),
                     outcome => outcome,
                 });
             }
-            Call::DropWait(number) => {
-                let place = participant(number);
-                let party = &mut self.model.parties[place];
-                if party.step == Step::Holds {
+            Call::DropWait(_) => {
+                let it = &mut self.model.participants[participant];
+                if it.step == Step::Holds && it.polled {
                     // A panic has kept the leader from being returned.
-                    party.step = Step::Led;
+                    it.step = Step::Led;
                     self.model.end();
                 } else {
-                    self.model.drop_wait(place);
+                    self.model.drop_wait(participant);
                 }
             }
-            Call::ForgetWait(_) => {}
-            Call::Arrive(number) => {
-                return Brought::Arrived(self.model.arrive(participant(number)).ok());
+            Call::ForgetWait(_) | Call::ForgetLeader(_) => {}
+            Call::Arrive(_) => return Brought::Arrived(self.model.arrive(participant).ok()),
+            Call::LeaveNext(_) if matches!(step, Some(Step::Acts(_))) => return Brought::Never,
+            Call::Leave(..) | Call::LeaveNext(_) => {
+                let before = self.model.participants.len();
+                self.model.leave(participant);
+                if self.model.participants.len() < before {
+                    self.participants.remove(participant);
+                }
             }
-            Call::Leave(number) => {
-                let place = participant(number);
-                self.participants.remove(place);
-                self.model.leave(place);
-            }
-            Call::Release(number) => self.model.release(participant(number)),
+            Call::Release(_) => self.model.release(participant),
             Call::Observe(number, phase) => {
                 self.observers.push(number);
                 self.model.observers.push((phase, None));
@@ -137,41 +331,47 @@ impl hostile::Model for Meant {
                 self.model.observers.remove(place);
             }
             Call::Close => self.model.close(),
+            Call::Settle(_) if step == Some(Step::Holds) => self.model.release(participant),
+            Call::Act(_, phase, participants)
+                if self.acts.is_none()
+                    && matches!(step, Some(Step::Acts(_)))
+                    && self.model.reported() == (phase, participants, participants) =>
+            {
+                self.acts = number;
+            }
+            Call::Acted(_) if self.acts == number => {
+                self.acts = None;
+                self.model.acted(participant);
+            }
+            Call::Fail(_) if self.acts == number => {
+                self.acts = None;
+                self.model.fail();
+            }
+            Call::ReleaseFailed(_) if self.model.failed.is_some() => {
+                self.model.release(participant);
+            }
+            Call::Settle(_)
+            | Call::Act(..)
+            | Call::Acted(_)
+            | Call::Fail(_)
+            | Call::ReleaseFailed(_) => return Brought::Never,
         }
         Brought::Done
-    }
-
-    fn apply_panicking(&self, call: Call, within: &[Within<Self>]) -> Vec<Self> {
-        let mut as_usual = self.clone();
-        let came = as_usual.apply(call, within);
-        let mut all = match call {
-            Call::Poll(..) | Call::Look(..) => vec![self.clone()],
-            _ => vec![],
-        };
-        // What it came to was not brought: it has led, or its phase is over, and the next wait says so.
-        if let (Call::Poll(number, ..), Brought::Polled(Outcome::Led(_) | Outcome::Released(_))) =
-            (call, came)
-        {
-            let before = self.model.parties[place(&self.participants, number)];
-            let party = &mut as_usual.model.parties[place(&self.participants, number)];
-            if party.step == Step::Due {
-                *party = Party {
-                    step: Step::Led,
-                    waits: None,
-                    ..before
-                };
-            }
-        }
-        all.push(as_usual);
-        all
     }
 }
 
 /// Decides what happens next, and whether a waker acts at all.
 type Choice = (u8, u8, usize, usize);
 
-fn scripts() -> impl Strategy<Value = Vec<Choice>> {
-    vec((0..12_u8, 0..26_u8, 0..60_usize, 0..WAKERS), 0..100)
+/// Whether phases have an action, which acts as wakers do, and which ends of participants close.
+type Built = (bool, Option<Exit>);
+
+type Script = (Built, Vec<Choice>);
+
+fn scripts() -> impl Strategy<Value = Script> {
+    let exits = select(vec![None, Some(Exit::Panic), Some(Exit::Drop)]);
+    let choices = (0..12_u8, 0..26_u8, 0..60_usize, 0..WAKERS);
+    ((any::<bool>(), exits), vec(choices, 0..100))
 }
 
 /// Somebody, who is not there during a call.
@@ -180,19 +380,31 @@ struct Live<T> {
     it: Option<T>,
     /// A poll has panicked: the wait may be ready, and is only dropped.
     has_panicked: bool,
+    /// It has leaked its leader, and releases with its next call.
+    holds: bool,
+}
+
+/// A call that is open.
+struct Open {
+    call: Call,
+    /// What it does besides, by the oracle's numbers.
+    besides: Vec<usize>,
 }
 
 /// A script that runs.
 struct Play {
     phaser: &'static Phaser,
     choices: Vec<Choice>,
-    members: Vec<Live<Member<'static>>>,
+    participants: Vec<Live<BusyParticipant<'static>>>,
     observers: Vec<Live<Observation<'static>>>,
     made: usize,
     oracle: Oracle<Meant>,
-    depth: usize,
+    close_on: Option<Exit>,
+    open: Vec<Open>,
     deepest: usize,
     panics: usize,
+    /// The actions that did something.
+    actions: usize,
     calls: Vec<(usize, Call)>,
 }
 
@@ -214,7 +426,7 @@ impl Play {
         self.made += 1;
         let number = self.made;
         match choice {
-            0..3 if self.members.len() < MEMBERS => return Some(Call::Register(number)),
+            0..3 if self.participants.len() < PARTICIPANTS => return Some(Call::Register(number)),
             3 if which % 8 == 0 => return Some(Call::Close),
             3 if self.observers.len() < 4 => {
                 let phase = self.phaser.phase() + which as u64 % 4;
@@ -230,7 +442,11 @@ impl Play {
             }
             _ => {}
         }
-        let there: Vec<_> = self.members.iter().filter(|it| it.it.is_some()).collect();
+        let there: Vec<_> = self
+            .participants
+            .iter()
+            .filter(|it| it.it.is_some())
+            .collect();
         let chosen = there.get(which % there.len().max(1))?;
         let number = chosen.number;
         let doing = &chosen.it.as_ref()?.doing;
@@ -238,8 +454,9 @@ impl Play {
             (Doing::Nothing, ..11) => Call::Wait(number, false),
             (Doing::Nothing, ..15) => Call::Wait(number, true),
             (Doing::Nothing, ..22) => Call::Arrive(number),
-            (Doing::Nothing, _) => Call::Leave(number),
-            (Doing::Leads { .. }, ..16) => Call::Release(number),
+            (Doing::Nothing, _) => Call::Leave(number, choice > 23),
+            (Doing::Leads { .. }, ..14) => Call::Release(number),
+            (Doing::Leads { .. }, ..16) => Call::ForgetLeader(number),
             (Doing::Leads { .. }, _) => return None,
             _ if chosen.has_panicked => Call::DropWait(number),
             (Doing::Waits(_), ..20) => Call::Poll(number, waker, false),
@@ -251,74 +468,102 @@ impl Play {
 }
 
 /// Takes a participant out while `f` is called with it.
-fn with_member<T>(number: usize, f: impl FnOnce(&mut Member<'static>) -> T) -> Came<T> {
-    let mut member = play(|play| find(&mut play.members, number).it.take()).expect("in no call");
-    let came = catch(|| f(&mut member));
-    play(|play| find(&mut play.members, number).it = Some(member));
+fn with_participant<T>(
+    number: usize,
+    f: impl FnOnce(&mut BusyParticipant<'static>) -> T,
+) -> Came<T> {
+    let mut participant =
+        play(|play| find(&mut play.participants, number).it.take()).expect("in no call");
+    let came = catch(|| f(&mut participant));
+    play(|play| find(&mut play.participants, number).it = Some(participant));
     came
 }
 
 /// Makes a call, whatever comes of it.
 fn make(call: Call) {
     let index = play(|play| {
-        play.depth += 1;
-        play.deepest = play.deepest.max(play.depth);
-        play.calls.push((play.depth, call));
+        let besides = Vec::new();
+        play.open.push(Open { call, besides });
+        play.deepest = play.deepest.max(play.open.len());
+        play.calls.push((play.open.len(), call));
         play.oracle.begin(call)
     });
+    if let Call::Poll(number, ..) | Call::Arrive(number) | Call::Leave(number, _) = call {
+        let is_closing = match play(|play| play.close_on) {
+            Some(Exit::Panic) => thread::panicking(),
+            on => on == Some(Exit::Drop),
+        };
+        if is_closing && matches!(call, Call::Leave(_, false)) {
+            besides(Call::Close);
+        }
+        if play(|play| mem::take(&mut find(&mut play.participants, number).holds)) {
+            besides(Call::Settle(number));
+        }
+    }
     let phaser = play(|play| play.phaser);
     let came = match call {
         Call::Register(number) => catch(|| phaser.register()).map(|registered| {
             let participant = registered.ok();
             let phase = participant.as_ref().map(|it| it.phase());
-            let it = participant.map(Member::new);
-            play(|play| play.members.extend(it.map(|it| Live::new(number, it))));
+            let it = participant.map(BusyParticipant::new);
+            play(|play| play.participants.extend(it.map(|it| Live::new(number, it))));
             Brought::Arrived(phase)
         }),
-        Call::Wait(number, holds) => with_member(number, |member| {
-            let participant = member.participant();
-            member.doing = match holds {
-                true => Doing::WaitsToLead(participant.wait_leader()),
-                false => Doing::Waits(participant.wait()),
+        Call::Wait(number, holds) => with_participant(number, |participant| {
+            participant.doing = match holds {
+                true => Doing::WaitsToLead(participant.participant().wait_leader()),
+                false => Doing::Waits(participant.participant().wait()),
             };
             Brought::Done
         }),
         Call::Poll(number, which, _) => {
-            let came = with_member(number, |member| Brought::Polled(member.poll(&waker(which))));
+            let came = with_participant(number, |participant| {
+                Brought::Polled(participant.poll(&waker(which)))
+            });
             if came.is_none() {
-                play(|play| find(&mut play.members, number).has_panicked = true);
+                play(|play| find(&mut play.participants, number).has_panicked = true);
             }
             came
         }
         Call::DropWait(number) => {
-            play(|play| find(&mut play.members, number).has_panicked = false);
-            with_member(number, |member| {
-                member.doing = Doing::Nothing;
+            play(|play| find(&mut play.participants, number).has_panicked = false);
+            with_participant(number, |participant| {
+                participant.doing = Doing::Nothing;
                 Brought::Done
             })
         }
-        Call::ForgetWait(number) => with_member(number, |member| {
-            mem::forget(mem::replace(&mut member.doing, Doing::Nothing));
+        Call::ForgetWait(number) => with_participant(number, |participant| {
+            mem::forget(mem::replace(&mut participant.doing, Doing::Nothing));
             Brought::Done
         }),
-        Call::Arrive(number) => with_member(number, |member| {
-            Brought::Arrived(member.participant().arrive().ok())
+        Call::Arrive(number) => with_participant(number, |participant| {
+            Brought::Arrived(participant.participant().arrive().ok())
         }),
-        Call::Leave(number) => {
-            let member = play(|play| {
-                let it = find(&mut play.members, number).it.take();
-                play.members.retain(|live| live.number != number);
+        Call::Leave(number, leaves) => {
+            let participant = play(|play| {
+                let it = find(&mut play.participants, number).it.take();
+                play.participants.retain(|live| live.number != number);
                 it
             });
             catch(|| {
-                drop(member);
+                match participant {
+                    Some(participant) if leaves => participant.leave(),
+                    participant => drop(participant),
+                }
                 Brought::Done
             })
         }
-        Call::Release(number) => with_member(number, |member| {
-            member.doing = Doing::Nothing;
+        Call::Release(number) => with_participant(number, |participant| {
+            participant.doing = Doing::Nothing;
             Brought::Done
         }),
+        Call::ForgetLeader(number) => {
+            play(|play| find(&mut play.participants, number).holds = true);
+            with_participant(number, |participant| {
+                mem::forget(mem::replace(&mut participant.doing, Doing::Nothing));
+                Brought::Done
+            })
+        }
         Call::Observe(number, phase) => play(|play| {
             let observation = phaser.observe(phase);
             play.observers.push(Live::new(number, observation));
@@ -355,12 +600,57 @@ fn make(call: Call) {
             phaser.close();
             Brought::Done
         }),
+        Call::Settle(_)
+        | Call::Act(..)
+        | Call::Acted(_)
+        | Call::Fail(_)
+        | Call::ReleaseFailed(_)
+        | Call::LeaveNext(_) => unreachable!("done by other calls"),
     };
     play(|play| {
-        play.depth -= 1;
+        for index in play.open.pop().expect("begun above").besides {
+            play.oracle.end(index, Some(Brought::Done));
+        }
         play.panics += usize::from(came.is_none());
         play.oracle.end(index, came);
     });
+}
+
+/// The innermost call does this, too, before its end.
+fn besides(call: Call) {
+    play(|play| {
+        let index = play.oracle.begin(call);
+        let open = play.open.last_mut().expect("a call does it");
+        open.besides.push(index);
+    });
+}
+
+/// The action of a phase, which does what wakers do.
+fn on_phase(phase: u64, participants: usize) {
+    let call = play(|play| play.open.last().map(|open| open.call));
+    // None after the script.
+    let Some(call) = call else { return };
+    let number = call.participant().expect("it completes a phase");
+    let left = play(|play| {
+        let index = play.oracle.begin(Call::Act(number, phase, participants));
+        play.oracle.end(index, Some(Brought::Done));
+        play.choices.len()
+    });
+    let came = catch(act);
+    match came {
+        Some(()) => besides(Call::Acted(number)),
+        None => {
+            besides(Call::Fail(number));
+            besides(Call::ReleaseFailed(number));
+        }
+    }
+    if let Call::Leave(..) = call {
+        besides(Call::LeaveNext(number));
+    }
+    play(|play| play.actions += usize::from(play.choices.len() < left));
+    if came.is_none() {
+        resume_unwind(Box::new("an action panics"));
+    }
 }
 
 impl<T> Live<T> {
@@ -369,6 +659,7 @@ impl<T> Live<T> {
             number,
             it: Some(it),
             has_panicked: false,
+            holds: false,
         }
     }
 }
@@ -377,10 +668,10 @@ fn catch<T>(f: impl FnOnce() -> T) -> Came<T> {
     catch_unwind(AssertUnwindSafe(f)).ok()
 }
 
-/// What a waker does.
+/// What a waker or an action does.
 fn act() {
     let choice = play(|play| {
-        if play.depth < 4 {
+        if play.open.len() < 4 {
             play.choices.pop()
         } else {
             None
@@ -403,12 +694,22 @@ struct Report {
     calls: Vec<(usize, Call)>,
     deepest: usize,
     panics: usize,
+    actions: usize,
 }
 
-fn run(choices: Vec<Choice>) -> Result<Report, (TestCaseError, Report)> {
-    let raw = Box::into_raw(Box::new(Phaser::new()));
+fn run(((has_action, close_on), choices): Script) -> Result<Report, (TestCaseError, Report)> {
+    let mut builder = Phaser::builder();
+    if has_action {
+        builder = builder.on_phase(on_phase);
+    }
+    if let Some(exit) = close_on {
+        builder = builder.close_on(exit);
+    }
+    let raw = Box::into_raw(Box::new(builder.build()));
     let meant = Meant {
-        model: Model::default(),
+        model: Model::new(has_action),
+        acts: None,
+        wakes: Wakes::default(),
         participants: Vec::new(),
         observers: Vec::new(),
     };
@@ -416,13 +717,15 @@ fn run(choices: Vec<Choice>) -> Result<Report, (TestCaseError, Report)> {
         // SAFETY: boxed above and freed below, after all that borrows it.
         phaser: unsafe { &*raw },
         choices,
-        members: Vec::new(),
+        participants: Vec::new(),
         observers: Vec::new(),
         made: 0,
         oracle: Oracle::new(meant),
-        depth: 0,
+        close_on,
+        open: Vec::new(),
         deepest: 0,
         panics: 0,
+        actions: 0,
         calls: Vec::new(),
     };
     PLAY.set(Some(new));
@@ -437,12 +740,21 @@ fn run(choices: Vec<Choice>) -> Result<Report, (TestCaseError, Report)> {
         result = play(|play| {
             let seen = numbers(play.phaser);
             let is_closed = play.phaser.is_closed();
+            let wakes = hostile::wakes();
             let before = play.oracle.clone();
             let agrees = play.oracle.sees(|meant| {
-                meant.model.wakes = [0; WAKERS];
-                meant.model.reported() == seen && meant.model.is_closed == is_closed
+                meant.model.reported() == seen
+                    && meant.model.is_closed == is_closed
+                    && meant.model.acting().is_none()
+                    && meant.wakes.agree(wakes)
             });
-            prop_assert!(agrees, "{:?}: {:#?}", play.phaser, before);
+            prop_assert!(
+                agrees,
+                "{:?}, woken {:?}: {:#?}",
+                play.phaser,
+                wakes,
+                before
+            );
             Ok(())
         });
         if result.is_err() {
@@ -450,11 +762,14 @@ fn run(choices: Vec<Choice>) -> Result<Report, (TestCaseError, Report)> {
         }
     }
 
-    let (members, observers) = play(|play| {
+    let (participants, observers) = play(|play| {
         play.choices.clear();
-        (mem::take(&mut play.members), mem::take(&mut play.observers))
+        (
+            mem::take(&mut play.participants),
+            mem::take(&mut play.observers),
+        )
     });
-    drop((members, observers));
+    drop((participants, observers));
     // SAFETY: boxed above, and nothing borrows it any more. What was forgotten is not used again.
     drop(unsafe { Box::from_raw(raw) });
     let play = PLAY.take().expect("set above");
@@ -462,6 +777,7 @@ fn run(choices: Vec<Choice>) -> Result<Report, (TestCaseError, Report)> {
         calls: play.calls,
         deepest: play.deepest,
         panics: play.panics,
+        actions: play.actions,
     };
     if result.is_ok() && hostile::held() != [0; WAKERS] {
         result = Err(TestCaseError::fail("clones of wakers after the phaser"));
@@ -484,12 +800,13 @@ fn wakers_may_do_anything_at_any_time() {
         config.cases = 10_000;
     }
     let cases = config.cases;
-    let (nested, panicked) = (Cell::new(0), Cell::new(0));
+    let [nested, panicked, acted] = [(); 3].map(|()| Cell::new(0));
 
     let result = TestRunner::new(config).run(&scripts(), |script| {
         let report = run(script).map_err(|(error, _)| error)?;
         nested.set(nested.get() + u32::from(report.deepest > 2));
         panicked.set(panicked.get() + u32::from(report.panics > 0));
+        acted.set(acted.get() + u32::from(report.actions > 0));
         Ok(())
     });
     match result {
@@ -501,9 +818,9 @@ fn wakers_may_do_anything_at_any_time() {
         Err(TestError::Abort(why)) => panic!("{why}"),
     }
     // Scripts that never get there would show nothing.
-    let seen = (nested.get(), panicked.get());
+    let seen = [nested, panicked, acted].map(|scripts| scripts.get());
     assert!(
-        seen.0.min(seen.1) >= cases / 20,
+        seen.iter().min() >= Some(&(cases / 20)),
         "of {cases} scripts, {seen:?}"
     );
 }

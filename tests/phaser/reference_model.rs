@@ -10,11 +10,15 @@ use core::{
     ptr::NonNull,
     task::{Context, Poll, Waker},
 };
-use std::env;
+use std::{
+    env,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::{Arc, Mutex},
+};
 
 use atomic_barrier::{
     Phaser,
-    phaser::{Closed, Leader, Observation, Participant, RegisterError, Wait, WaitLeader},
+    phaser::{Closed, Exit, Leader, Observation, Participant, RegisterError, Wait, WaitLeader},
 };
 use proptest::{
     collection::vec,
@@ -31,7 +35,7 @@ use support::{
 const WAKERS: usize = 4;
 
 /// The most participants that a script has at a time.
-const MEMBERS: usize = 6;
+const PARTICIPANTS: usize = 6;
 
 /// One step. Participants and observers go by their place.
 #[derive(Clone, Copy, Debug)]
@@ -40,13 +44,14 @@ enum Op {
     Wait(usize),
     WaitLeader(usize),
     Poll {
-        member: usize,
+        participant: usize,
         waker: usize,
     },
     DropWait(usize),
     ForgetWait(usize),
     Arrive(usize),
     /// In the middle of whatever it does.
+    Drop(usize),
     Leave(usize),
     Release(usize),
     ForgetLeader(usize),
@@ -63,14 +68,35 @@ enum Op {
 /// Whatever shrinking takes away before it, it finds something to do.
 type Choice = (u8, usize, usize);
 
-fn scripts() -> impl Strategy<Value = Vec<Choice>> {
-    vec((0..26_u8, 0..60_usize, 0..WAKERS), 0..150)
+/// What the phaser is built with.
+#[derive(Clone, Copy, Debug)]
+struct Built {
+    has_action: bool,
+    /// The phase in which the action panics.
+    panics_in: Option<u64>,
+    /// Whether a participant that is dropped without `leave` closes.
+    closes_on_drop: bool,
+}
+
+type Script = (Built, Vec<Choice>);
+
+fn scripts() -> impl Strategy<Value = Script> {
+    let built = (0..6_u8).prop_map(|kind| Built {
+        has_action: kind % 3 > 0,
+        panics_in: (kind % 3 > 1).then_some(2),
+        closes_on_drop: kind == 5,
+    });
+    (built, vec((0..26_u8, 0..60_usize, 0..WAKERS), 0..150))
 }
 
 /// The step that `choice` makes, if it makes one.
-fn decide((choice, which, waker): Choice, model: &Model, live: &[Member<'_>]) -> Option<Op> {
+fn decide(
+    (choice, which, waker): Choice,
+    model: &Model,
+    live: &[BusyParticipant<'_>],
+) -> Option<Op> {
     match choice {
-        0..3 if live.len() < MEMBERS => return Some(Op::Register(which % 4)),
+        0..3 if live.len() < PARTICIPANTS => return Some(Op::Register(which % 4)),
         3 if which % 8 == 0 => return Some(Op::Close),
         3 if model.observers.len() < 4 => {
             return Some(Op::Observe(
@@ -86,19 +112,20 @@ fn decide((choice, which, waker): Choice, model: &Model, live: &[Member<'_>]) ->
         }
         _ => {}
     }
-    let member = which % live.len().max(1);
-    let op = match (&live.get(member)?.doing, choice) {
-        (Doing::Nothing, ..11) => Op::Wait(member),
-        (Doing::Nothing, ..15) => Op::WaitLeader(member),
-        (Doing::Nothing, ..22) => Op::Arrive(member),
-        (Doing::Leads { .. }, ..14) => Op::Release(member),
-        (Doing::Leads { .. }, ..17) => Op::ForgetLeader(member),
+    let participant = which % live.len().max(1);
+    let op = match (&live.get(participant)?.doing, choice) {
+        (Doing::Nothing, ..11) => Op::Wait(participant),
+        (Doing::Nothing, ..15) => Op::WaitLeader(participant),
+        (Doing::Nothing, ..21) => Op::Arrive(participant),
+        (Doing::Nothing, ..23) => Op::Leave(participant),
+        (Doing::Leads { .. }, ..14) => Op::Release(participant),
+        (Doing::Leads { .. }, ..17) => Op::ForgetLeader(participant),
         // It goes on for a while.
         (Doing::Leads { .. }, ..23) => return None,
-        (_, ..18) => Op::Poll { member, waker },
-        (_, ..21) => Op::DropWait(member),
-        (_, 21) => Op::ForgetWait(member),
-        _ => Op::Leave(member),
+        (_, ..18) => Op::Poll { participant, waker },
+        (_, ..21) => Op::DropWait(participant),
+        (_, 21) => Op::ForgetWait(participant),
+        _ => Op::Drop(participant),
     };
     Some(op)
 }
@@ -110,11 +137,21 @@ pub(crate) enum Step {
     Arrived,
     Led,
     Holds,
+    /// It has completed the phase and holds the release while the action runs; then it comes to this.
+    Acts(After),
+}
+
+/// What a participant comes to when the action of its phase has run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum After {
+    Due,
+    Led,
+    Holds,
 }
 
 /// A participant as it is meant.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Party {
+pub(crate) struct ModelParticipant {
     pub(crate) phase: u64,
     pub(crate) step: Step,
     /// With which waker it waits for the end of its phase. A forgotten wait does so, too.
@@ -125,7 +162,7 @@ pub(crate) struct Party {
     pub(crate) polled: bool,
 }
 
-impl Party {
+impl ModelParticipant {
     fn next_phase(&mut self) {
         self.phase += 1;
         self.step = Step::Due;
@@ -156,27 +193,55 @@ pub(crate) struct Model {
     phase: u64,
     section: Option<Section>,
     pub(crate) is_closed: bool,
-    pub(crate) parties: Vec<Party>,
+    has_action: bool,
+    /// The phase whose action panicked.
+    pub(crate) failed: Option<u64>,
+    pub(crate) participants: Vec<ModelParticipant>,
     /// The phase that each awaits, and the waker.
     pub(crate) observers: Vec<(u64, Option<usize>)>,
     pub(crate) wakes: [usize; WAKERS],
+    /// What has woken, since these were taken.
+    pub(crate) scans: Vec<Scan>,
+}
+
+/// Wakes of all that wait for the end of some phases.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Scan {
+    pub(crate) waiters: Waiters,
+    pub(crate) phases: RangeInclusive<u64>,
+    /// The places of those that wait, and their wakers.
+    pub(crate) woken: Vec<(usize, usize)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Waiters {
+    Participants,
+    Observers,
 }
 
 impl Model {
+    pub(crate) fn new(has_action: bool) -> Self {
+        Self {
+            has_action,
+            ..Self::default()
+        }
+    }
+
     /// The phase in which arrivals count.
     fn counting(&self) -> u64 {
         self.phase + u64::from(self.section == Some(Section::Held))
     }
 
     fn arrived(&self) -> usize {
-        let arrived =
-            |party: &&Party| party.step == Step::Arrived && party.phase == self.counting();
-        self.parties.iter().filter(arrived).count()
+        let arrived = |participant: &&ModelParticipant| {
+            participant.step == Step::Arrived && participant.phase == self.counting()
+        };
+        self.participants.iter().filter(arrived).count()
     }
 
     /// In the phase that is not over, for which all have come or gone if its release is held.
     pub(crate) fn reported(&self) -> (u64, usize, usize) {
-        let parties = self.parties.len();
+        let parties = self.participants.len();
         let arrived = match self.section {
             Some(Section::Held) => parties,
             Some(Section::Complete) | None => self.arrived(),
@@ -190,7 +255,7 @@ impl Model {
         if self.section == Some(Section::Complete) {
             self.section = None;
         }
-        self.parties.push(Party {
+        self.participants.push(ModelParticipant {
             phase,
             step: Step::Due,
             waits: None,
@@ -201,8 +266,8 @@ impl Model {
     }
 
     fn someone_waits(&self, phase: u64) -> bool {
-        let mut parties = self.parties.iter();
-        parties.any(|party| party.phase == phase && party.waits.is_some())
+        let mut participants = self.participants.iter();
+        participants.any(|participant| participant.phase == phase && participant.waits.is_some())
     }
 
     fn stage(&self, phase: u64) -> Stage {
@@ -213,97 +278,143 @@ impl Model {
         }
     }
 
-    fn wake_members(&mut self, phase: u64) {
-        let parties = self.parties.iter().filter(|party| party.phase == phase);
-        for waker in parties.filter_map(|party| party.waits) {
-            self.wakes[waker] += 1;
-        }
+    fn wake_participants(&mut self, phase: u64) {
+        let participants = self.participants.iter().enumerate();
+        let woken = participants
+            .filter(|(_, it)| it.phase == phase)
+            .filter_map(|(place, it)| Some((place, it.waits?)))
+            .collect();
+        self.wake(Waiters::Participants, phase..=phase, woken);
     }
 
     fn wake_observers(&mut self, phases: RangeInclusive<u64>) {
-        let observers = self.observers.iter_mut();
-        for (_, waker) in observers.filter(|(phase, _)| phases.contains(phase)) {
-            if let Some(waker) = waker.take() {
-                self.wakes[waker] += 1;
-            }
+        let observers = self.observers.iter_mut().enumerate();
+        let woken = observers
+            .filter(|(_, (phase, _))| phases.contains(phase))
+            .filter_map(|(place, (_, waker))| Some((place, waker.take()?)))
+            .collect();
+        self.wake(Waiters::Observers, phases, woken);
+    }
+
+    fn wake(&mut self, waiters: Waiters, phases: RangeInclusive<u64>, woken: Vec<(usize, usize)>) {
+        for &(_, waker) in &woken {
+            self.wakes[waker] += 1;
         }
+        self.scans.push(Scan {
+            waiters,
+            phases,
+            woken,
+        });
     }
 
     pub(crate) fn end(&mut self) {
         let phase = self.phase;
         self.phase += 1;
         self.section = None;
-        self.wake_members(phase);
+        self.wake_participants(phase);
         self.wake_observers(phase..=phase);
     }
 
-    pub(crate) fn release(&mut self, member: usize) {
-        self.parties[member].next_phase();
+    pub(crate) fn release(&mut self, participant: usize) {
+        self.participants[participant].next_phase();
         self.end();
     }
 
-    fn lead(&mut self, member: usize, holds: bool) {
-        let party = &mut self.parties[member];
-        party.waits = None;
-        if holds {
-            party.step = Step::Holds;
+    fn lead(&mut self, participant: usize, holds: bool) {
+        let participant = &mut self.participants[participant];
+        participant.waits = None;
+        if self.has_action {
+            participant.step = Step::Acts(if holds { After::Holds } else { After::Led });
+            self.section = Some(Section::Held);
+        } else if holds {
+            participant.step = Step::Holds;
             self.section = Some(Section::Held);
         } else {
-            party.step = Step::Led;
+            participant.step = Step::Led;
             self.end();
         }
     }
 
+    /// The participant that has completed a phase whose action is to run or runs.
+    pub(crate) fn acting(&self) -> Option<usize> {
+        let mut participants = self.participants.iter();
+        participants.position(|it| matches!(it.step, Step::Acts(_)))
+    }
+
+    /// The action has run.
+    pub(crate) fn acted(&mut self, participant: usize) {
+        match self.participants[participant].step {
+            Step::Acts(After::Due) => self.release(participant),
+            Step::Acts(After::Led) => {
+                self.participants[participant].step = Step::Led;
+                self.end();
+            }
+            Step::Acts(After::Holds) => self.participants[participant].step = Step::Holds,
+            _ => unreachable!("it acts"),
+        }
+    }
+
+    /// The action has panicked; the release follows.
+    pub(crate) fn fail(&mut self) {
+        self.failed = Some(self.phase);
+        self.close();
+    }
+
     fn arrive_with(
         &mut self,
-        member: usize,
+        participant: usize,
         waker: Option<usize>,
         holds: bool,
     ) -> Result<(), Closed> {
         if self.is_closed {
             return Err(closed());
         }
-        if self.section.is_none() && self.arrived() + 1 == self.parties.len() {
-            self.lead(member, holds);
+        if self.section.is_none() && self.arrived() + 1 == self.participants.len() {
+            self.lead(participant, holds);
         } else {
-            self.parties[member].step = Step::Arrived;
-            self.parties[member].waits = waker;
+            self.participants[participant].step = Step::Arrived;
+            self.participants[participant].waits = waker;
         }
         Ok(())
     }
 
     /// Ready with the phase if this participant led it; that is not over if it holds the release.
-    pub(crate) fn poll(&mut self, member: usize, waker: usize, holds: bool) -> Outcome {
-        if self.parties[member].step == Step::Holds {
-            self.release(member);
+    pub(crate) fn poll(&mut self, participant: usize, waker: usize, holds: bool) -> Outcome {
+        if self.participants[participant].step == Step::Holds {
+            self.release(participant);
         }
-        self.parties[member].polled = true;
-        let Party { phase, step, .. } = self.parties[member];
+        self.participants[participant].polled = true;
+        let ModelParticipant { phase, step, .. } = self.participants[participant];
         match (step, self.stage(phase)) {
             (Step::Due, _) => {
-                self.parties[member].made = true;
-                if self.arrive_with(member, Some(waker), holds).is_err() {
+                self.participants[participant].made = true;
+                if self.arrive_with(participant, Some(waker), holds).is_err() {
                     return Outcome::Refused;
                 }
             }
+            (Step::Arrived, Stage::Over) if self.failed == Some(phase) => return Outcome::Refused,
             (Step::Arrived, Stage::Over) => {
-                self.parties[member].next_phase();
+                self.participants[participant].next_phase();
                 return Outcome::Released(phase);
             }
-            (Step::Arrived, Stage::In(Section::Complete)) => self.lead(member, holds),
+            (Step::Arrived, Stage::In(Section::Complete)) => self.lead(participant, holds),
             (Step::Arrived, Stage::Open) if self.is_closed => {
-                self.parties[member].waits = None;
+                self.participants[participant].waits = None;
                 return Outcome::Refused;
             }
-            (Step::Arrived, _) => self.parties[member].waits = Some(waker),
+            (Step::Arrived, _) => self.participants[participant].waits = Some(waker),
             (Step::Led, _) => {}
-            (Step::Holds, _) => unreachable!("released above"),
+            (Step::Holds | Step::Acts(_), _) => unreachable!("released above"),
         }
-        match self.parties[member].step {
+        match self.participants[participant].step {
             Step::Arrived => Outcome::Pending,
-            Step::Holds => Outcome::Led(phase),
+            Step::Holds | Step::Acts(After::Holds) => Outcome::Led(phase),
+            Step::Acts(_) => {
+                self.participants[participant].step = Step::Acts(After::Due);
+                Outcome::Led(phase)
+            }
             _ => {
-                self.parties[member].next_phase();
+                self.participants[participant].next_phase();
                 // `wait_leader` brings nothing that could still be held.
                 match holds {
                     true => Outcome::Released(phase),
@@ -313,55 +424,71 @@ impl Model {
         }
     }
 
-    pub(crate) fn drop_wait(&mut self, member: usize) {
-        let Party {
+    pub(crate) fn drop_wait(&mut self, participant: usize) {
+        let ModelParticipant {
             phase,
             step,
             made,
             polled,
             ..
-        } = self.parties[member];
+        } = self.participants[participant];
         if step != Step::Arrived || !polled {
             return;
         }
-        self.parties[member].waits = None;
+        self.participants[participant].waits = None;
         match self.stage(phase) {
-            Stage::Open if made => self.parties[member].step = Step::Due,
+            Stage::Open if made => self.participants[participant].step = Step::Due,
             Stage::In(Section::Complete) => _ = self.settle(),
             _ => {}
         }
     }
 
-    pub(crate) fn arrive(&mut self, member: usize) -> Result<u64, Closed> {
-        if self.parties[member].step == Step::Holds {
-            self.release(member);
+    pub(crate) fn arrive(&mut self, participant: usize) -> Result<u64, Closed> {
+        if self.participants[participant].step == Step::Holds {
+            self.release(participant);
         }
-        let Party { phase, step, .. } = self.parties[member];
+        let ModelParticipant { phase, step, .. } = self.participants[participant];
         match (step, self.stage(phase)) {
             (Step::Arrived, Stage::In(Section::Complete)) => {
-                self.lead(member, false);
+                self.lead(participant, false);
                 return Ok(phase);
             }
             (Step::Arrived, Stage::Open | Stage::In(Section::Held)) => {
-                self.parties[member].waits = None;
+                self.participants[participant].waits = None;
                 let refused = self.is_closed && self.stage(phase) == Stage::Open;
                 return if refused { Err(closed()) } else { Ok(phase) };
             }
             // What it has not seen is not forgotten.
             _ if self.is_closed => return Err(closed()),
-            (Step::Arrived, Stage::Over) | (Step::Led, _) => self.parties[member].next_phase(),
-            (Step::Due | Step::Holds, _) => {}
+            (Step::Arrived, Stage::Over) | (Step::Led, _) => {
+                self.participants[participant].next_phase()
+            }
+            (Step::Due | Step::Holds | Step::Acts(_), _) => {}
         }
-        self.arrive_with(member, None, false)?;
-        Ok(self.parties[member].phase)
+        self.arrive_with(participant, None, false)?;
+        Ok(self.participants[participant].phase)
     }
 
-    /// Returns whether that ended the phase.
-    pub(crate) fn leave(&mut self, member: usize) -> bool {
-        if self.parties[member].step == Step::Holds {
-            self.release(member);
+    /// Returns whether that ended the phase. If it acts instead, it leaves after that.
+    pub(crate) fn leave(&mut self, participant: usize) -> bool {
+        if self.participants[participant].step == Step::Holds {
+            self.release(participant);
         }
-        self.parties.remove(member);
+        let others = self.participants.len() - 1;
+        let ModelParticipant { phase, step, .. } = self.participants[participant];
+        let has_arrived = step == Step::Arrived && phase == self.phase;
+        let others_have = others > 0 && self.arrived() == others && !has_arrived;
+        if self.has_action && others_have && self.section.is_none() && !self.is_closed {
+            self.participants[participant] = ModelParticipant {
+                phase: self.phase,
+                step: Step::Acts(After::Due),
+                waits: None,
+                ..self.participants[participant]
+            };
+            self.section = Some(Section::Held);
+            return false;
+        }
+        self.participants.remove(participant);
         self.settle()
     }
 
@@ -371,7 +498,7 @@ impl Model {
         let is_complete = match self.section {
             Some(Section::Held) => false,
             Some(Section::Complete) => true,
-            None => !self.is_closed && self.arrived() == self.parties.len(),
+            None => !self.is_closed && self.arrived() == self.participants.len(),
         };
         if !is_complete {
             return false;
@@ -382,7 +509,7 @@ impl Model {
         }
         if self.section.is_none() {
             self.section = Some(Section::Complete);
-            self.wake_members(self.phase);
+            self.wake_participants(self.phase);
         }
         false
     }
@@ -390,7 +517,8 @@ impl Model {
     pub(crate) fn look(&mut self, observer: usize, waker: usize) -> Poll<Result<(), Closed>> {
         let phase = self.observers[observer].0;
         if phase < self.phase {
-            return Poll::Ready(Ok(()));
+            let failed = self.failed == Some(phase);
+            return Poll::Ready(if failed { Err(closed()) } else { Ok(()) });
         }
         if self.is_closed && phase >= self.counting() {
             return Poll::Ready(Err(closed()));
@@ -401,13 +529,13 @@ impl Model {
 
     pub(crate) fn close(&mut self) {
         self.is_closed = true;
-        self.wake_members(self.counting());
+        self.wake_participants(self.counting());
         self.wake_observers(self.counting()..=u64::MAX);
     }
 }
 
 /// A participant, and what it does, which borrows it.
-pub(crate) struct Member<'a> {
+pub(crate) struct BusyParticipant<'a> {
     pub(crate) doing: Doing<'a>,
     participant: NonNull<Participant>,
 }
@@ -419,7 +547,7 @@ pub(crate) enum Doing<'a> {
     Leads { _leader: Leader<'a> },
 }
 
-impl<'a> Member<'a> {
+impl<'a> BusyParticipant<'a> {
     pub(crate) fn new(participant: Participant) -> Self {
         Self {
             doing: Doing::Nothing,
@@ -458,7 +586,17 @@ impl<'a> Member<'a> {
     }
 }
 
-impl Drop for Member<'_> {
+impl BusyParticipant<'_> {
+    pub(crate) fn leave(mut self) {
+        self.doing = Doing::Nothing;
+        // SAFETY: boxed by `new`, and nothing borrows it any more. It is not dropped once more.
+        let participant = unsafe { Box::from_raw(self.participant.as_ptr()) };
+        mem::forget(self);
+        participant.leave();
+    }
+}
+
+impl Drop for BusyParticipant<'_> {
     fn drop(&mut self) {
         self.doing = Doing::Nothing;
         // SAFETY: boxed by `new`, and nothing borrows it any more.
@@ -482,25 +620,70 @@ struct Report {
     reopened: bool,
     closed_while_complete: bool,
     observed: bool,
+    acted_for_a_departure: bool,
+    failed: bool,
+    closed_by_a_drop: bool,
 }
 
-fn run(choices: &[Choice], report: &mut Report) -> Result<(), TestCaseError> {
-    let phaser = Phaser::new();
+/// Calls the phaser, which may panic as its action does.
+fn call<T>(f: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(f)).ok()
+}
+
+fn run((built, choices): &Script, report: &mut Report) -> Result<(), TestCaseError> {
+    let ran = Arc::new(Mutex::new(Vec::new()));
+    let mut builder = Phaser::builder();
+    if built.closes_on_drop {
+        builder = builder.close_on(Exit::Drop);
+    }
+    if built.has_action {
+        let (ran, panics_in) = (ran.clone(), built.panics_in);
+        builder = builder.on_phase(move |phase, participants| {
+            ran.lock().unwrap().push((phase, participants));
+            if panics_in == Some(phase) {
+                resume_unwind(Box::new("in the action"));
+            }
+        });
+    }
+    let phaser = builder.build();
     let wakers: [_; WAKERS] = array::from_fn(|_| CountingWaker::new());
-    let mut model = Model::default();
-    let mut live: Vec<Member<'_>> = Vec::new();
+    let mut model = Model::new(built.has_action);
+    let mut live: Vec<BusyParticipant<'_>> = Vec::new();
     let mut observations: Vec<Observation<'_>> = Vec::new();
+
+    // Runs the action as it is meant, and has a participant leave after it if it `leaves`. Returns whether
+    // it panics.
+    let run_action = |model: &mut Model, leaves: bool, report: &mut Report| {
+        let (mut expected, mut fails) = (Vec::new(), false);
+        while let Some(participant) = model.acting() {
+            expected.push((model.phase, model.participants.len()));
+            if built.panics_in == Some(model.phase) {
+                fails = true;
+                model.fail();
+                model.release(participant);
+            } else {
+                model.acted(participant);
+            }
+            if leaves {
+                model.leave(participant);
+            }
+        }
+        report.failed |= fails;
+        report.acted_for_a_departure |= leaves && !expected.is_empty();
+        (expected, fails)
+    };
 
     for &choice in choices {
         let Some(op) = decide(choice, &model, &live) else {
             continue;
         };
         report.ops.push(op);
+        let mut runs = Vec::new();
         match op {
             Op::Register(n) => match phaser.register_many(n) {
-                Ok(members) => {
-                    prop_assert!(!model.is_closed && members.len() == n, "registered");
-                    live.extend(members.into_iter().map(Member::new));
+                Ok(registered) => {
+                    prop_assert!(!model.is_closed && registered.len() == n, "registered");
+                    live.extend(registered.into_iter().map(BusyParticipant::new));
                     report.reopened |= n > 0 && model.section == Some(Section::Complete);
                     for _ in 0..n {
                         model.register();
@@ -511,60 +694,78 @@ fn run(choices: &[Choice], report: &mut Report) -> Result<(), TestCaseError> {
                     prop_assert_eq!(error, RegisterError::Closed);
                 }
             },
-            Op::Wait(member) => {
-                live[member].doing = Doing::Waits(live[member].participant().wait());
-                model.parties[member].made = false;
-                model.parties[member].polled = false;
+            Op::Wait(participant) => {
+                live[participant].doing = Doing::Waits(live[participant].participant().wait());
+                model.participants[participant].made = false;
+                model.participants[participant].polled = false;
             }
-            Op::WaitLeader(member) => {
-                live[member].doing = Doing::WaitsToLead(live[member].participant().wait_leader());
-                model.parties[member].made = false;
-                model.parties[member].polled = false;
+            Op::WaitLeader(participant) => {
+                live[participant].doing =
+                    Doing::WaitsToLead(live[participant].participant().wait_leader());
+                model.participants[participant].made = false;
+                model.participants[participant].polled = false;
             }
-            Op::Poll { member, waker } => {
-                let holds = matches!(live[member].doing, Doing::WaitsToLead(_));
+            Op::Poll { participant, waker } => {
+                let holds = matches!(live[participant].doing, Doing::WaitsToLead(_));
                 let led = model.section == Some(Section::Complete);
-                report.forgotten_leader_let_go |= model.parties[member].step == Step::Holds;
-                let mut expected = model.poll(member, waker, holds);
+                report.forgotten_leader_let_go |=
+                    model.participants[participant].step == Step::Holds;
+                let mut expected = model.poll(participant, waker, holds);
                 if let (true, Outcome::Released(_)) = (holds, expected) {
                     expected = Outcome::Released(UNSAID);
                 }
-                prop_assert_eq!(live[member].poll(&wakers[waker]), expected, "outcome");
+                let (expected_runs, fails) = run_action(&mut model, false, report);
+                runs = expected_runs;
+                let polled = call(|| live[participant].poll(&wakers[waker]));
+                prop_assert_eq!(polled, (!fails).then_some(expected), "outcome");
                 report.led_after_a_departure |= led && matches!(expected, Outcome::Led(_));
             }
-            Op::DropWait(member) => {
-                let Party {
+            Op::DropWait(participant) => {
+                let ModelParticipant {
                     phase, step, made, ..
-                } = model.parties[member];
+                } = model.participants[participant];
                 if step == Step::Arrived && made {
                     let stage = model.stage(phase);
                     report.withdrew |= stage == Stage::Open;
                     report.withdrew_early |= stage == Stage::Open && model.section.is_some();
                     report.dropped_late |= stage != Stage::Open;
                 }
-                model.drop_wait(member);
-                live[member].doing = Doing::Nothing;
+                model.drop_wait(participant);
+                live[participant].doing = Doing::Nothing;
             }
-            Op::ForgetWait(member) | Op::ForgetLeader(member) => {
-                mem::forget(mem::replace(&mut live[member].doing, Doing::Nothing));
+            Op::ForgetWait(participant) | Op::ForgetLeader(participant) => {
+                mem::forget(mem::replace(&mut live[participant].doing, Doing::Nothing));
             }
-            Op::Arrive(member) => {
-                report.forgotten_leader_let_go |= model.parties[member].step == Step::Holds;
-                let arrived = live[member].participant().arrive();
-                prop_assert_eq!(arrived, model.arrive(member), "arrived in");
+            Op::Arrive(participant) => {
+                report.forgotten_leader_let_go |=
+                    model.participants[participant].step == Step::Holds;
+                let expected = model.arrive(participant);
+                let (expected_runs, fails) = run_action(&mut model, false, report);
+                runs = expected_runs;
+                let arrived = call(|| live[participant].participant().arrive());
+                prop_assert_eq!(arrived, (!fails).then_some(expected), "arrived in");
             }
-            Op::Leave(member) => {
-                match live[member].doing {
+            Op::Leave(participant) | Op::Drop(participant) => {
+                match live[participant].doing {
                     Doing::Nothing => {}
-                    Doing::Leads { .. } => model.release(member),
-                    Doing::Waits(_) | Doing::WaitsToLead(_) => model.drop_wait(member),
+                    Doing::Leads { .. } => model.release(participant),
+                    Doing::Waits(_) | Doing::WaitsToLead(_) => model.drop_wait(participant),
                 }
-                report.ended_by_a_departure |= model.leave(member);
-                drop(live.remove(member));
+                let leaves = matches!(op, Op::Leave(_));
+                if built.closes_on_drop && !leaves {
+                    report.closed_by_a_drop |= !model.is_closed;
+                    model.close();
+                }
+                report.ended_by_a_departure |= model.leave(participant);
+                let (expected_runs, fails) = run_action(&mut model, true, report);
+                runs = expected_runs;
+                let it = live.remove(participant);
+                let left = call(|| if leaves { it.leave() } else { drop(it) });
+                prop_assert_eq!(left.is_none(), fails, "left");
             }
-            Op::Release(member) => {
-                model.release(member);
-                live[member].doing = Doing::Nothing;
+            Op::Release(participant) => {
+                model.release(participant);
+                live[participant].doing = Doing::Nothing;
             }
             Op::Observe(phase) => {
                 observations.push(phaser.observe(phase));
@@ -588,6 +789,11 @@ fn run(choices: &[Choice], report: &mut Report) -> Result<(), TestCaseError> {
             }
         }
         prop_assert_eq!(
+            mem::take(&mut *ran.lock().unwrap()),
+            runs,
+            "runs of the action"
+        );
+        prop_assert_eq!(
             numbers(&phaser),
             model.reported(),
             "phase, parties and arrived"
@@ -597,7 +803,8 @@ fn run(choices: &[Choice], report: &mut Report) -> Result<(), TestCaseError> {
         prop_assert_eq!(wakes, model.wakes, "wakes");
     }
 
-    drop((live, observations));
+    // The last departures may run the action.
+    let _ = call(|| drop((live, observations)));
     drop(phaser);
     for (k, waker) in wakers.iter().enumerate() {
         prop_assert_eq!(waker.held(), 0, "clones of waker {} after the phaser", k);
@@ -617,7 +824,7 @@ fn the_phaser_does_what_the_model_does_at_every_step() {
         config.cases = 10_000;
     }
     let cases = config.cases;
-    let seen: [Cell<u32>; 9] = Default::default();
+    let seen: [Cell<u32>; 12] = Default::default();
 
     let result = TestRunner::new(config).run(&scripts(), |script| {
         let mut report = Report::default();
@@ -632,6 +839,9 @@ fn the_phaser_does_what_the_model_does_at_every_step() {
             report.reopened,
             report.closed_while_complete,
             report.observed,
+            report.acted_for_a_departure,
+            report.failed,
+            report.closed_by_a_drop,
         ];
         for (scripts, reached) in seen.iter().zip(reached) {
             scripts.set(scripts.get() + u32::from(reached));

@@ -1,29 +1,32 @@
-//! What a thread needs to sleep, of `std::thread`.
+//! What a thread needs to sleep, of `std::thread`, and as weak as that promises to be.
 //!
-//! loom's own orders an unparked thread after the unpark even if it does not park. Here that needs a
-//! park, as it does in truth.
+//! An unpark releases, and a park that consumes the token acquires all of them so far. Nothing else is
+//! ordered: loom's own unpark reaches a thread that does not park, and a mutex would let the thread that
+//! unparks see what the other did before it slept.
 
 use std::time::Duration;
 
 pub use loom::thread::yield_now;
 use loom::{
-    sync::{Arc, Condvar, Mutex},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread_local,
 };
 
-/// A thread's token, and the means to wait for it.
+/// A thread's token.
 #[derive(Clone)]
-pub struct Thread(Arc<(Mutex<bool>, Condvar)>);
+pub struct Thread(Arc<AtomicBool>);
 
 thread_local! {
-    static CURRENT: Thread = Thread(Arc::new((Mutex::new(false), Condvar::new())));
+    static CURRENT: Thread = Thread(Arc::new(AtomicBool::new(false)));
 }
 
 impl Thread {
     pub fn unpark(&self) {
-        let (token, changed) = &*self.0;
-        *token.lock().unwrap() = true;
-        changed.notify_one();
+        // A read-modify-write, so that one that comes later continues the release.
+        self.0.swap(true, Ordering::Release);
     }
 }
 
@@ -31,14 +34,12 @@ pub fn current() -> Thread {
     CURRENT.with(Thread::clone)
 }
 
+/// A thread that nobody unparks exceeds the branches of an execution.
 pub fn park() {
-    let current = current();
-    let (token, changed) = &*current.0;
-    let mut token = token.lock().unwrap();
-    while !*token {
-        token = changed.wait(token).unwrap();
+    let Thread(token) = current();
+    while !token.swap(false, Ordering::Acquire) {
+        yield_now();
     }
-    *token = false;
 }
 
 /// Time does not pass in a model: returns at once, as a sleep that was cut short.

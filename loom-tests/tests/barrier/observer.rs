@@ -201,3 +201,25 @@ fn an_observer_sees_what_the_parties_did_before_the_end() {
         if is_ready { "seen" } else { "waits" }.into()
     });
 }
+
+#[test]
+fn a_thread_that_observes_against_a_leader() {
+    explore(900, &["over"], || {
+        let barrier = warm(2);
+        let done = Arc::new(AtomicUsize::new(0));
+        drop(barrier.arrive());
+        let leader = thread::spawn({
+            let (barrier, done) = (barrier.clone(), done.clone());
+            move || {
+                done.store(1, Relaxed);
+                drop(barrier.arrive());
+            }
+        });
+
+        barrier.observe(0).wait_blocking();
+        assert_eq!(done.load(Relaxed), 1);
+        leader.join().unwrap();
+        assert_clean(&barrier, 1);
+        "over".into()
+    });
+}

@@ -1,5 +1,7 @@
 //! Models of `Phaser`.
 
+mod action;
+mod blocking;
 mod close;
 mod complete;
 mod ordering;
