@@ -32,7 +32,7 @@ use crate::{
     lead::Lead,
     slab::Slab,
     sync::const_fn,
-    trace::{Numbers, Resource},
+    trace::{Kind, Numbers, Resource, op_arrived},
 };
 
 /// A barrier for `n` tasks, usable over and over again.
@@ -117,7 +117,7 @@ impl Barrier {
                 slab: Slab::new(),
                 state: State::new(n),
                 _apart: [0; 8],
-                resource: Resource::new("Barrier"),
+                resource: Resource::new(Kind::Barrier),
             }
         }
     }
@@ -697,12 +697,20 @@ impl Barrier {
         self.slab.wake_all(generation, &self.state.draining);
     }
 
+    /// Reports an arrival, from within the step that made it.
+    #[inline]
+    fn report_arrival(&self) {
+        self.resource.arrivals_changed(|| self.numbers());
+        op_arrived();
+    }
+
     fn numbers(&self) -> Numbers {
         let word = self.state.load();
         Numbers {
             parties: self.state.parties() as u64,
             arrived: self.state.arrived_of(word),
-            generation: self.state.generation_of(word),
+            number: self.state.generation_of(word),
+            is_closed: false,
         }
     }
 }
@@ -713,7 +721,7 @@ impl fmt::Debug for Barrier {
         f.debug_struct("Barrier")
             .field("parties", &numbers.parties)
             .field("arrived", &numbers.arrived)
-            .field("generation", &numbers.generation)
+            .field("generation", &numbers.number)
             .finish_non_exhaustive()
     }
 }

@@ -263,13 +263,13 @@
 //!   a second panic among them aborts.
 //! - `portable-atomic`: 64-bit atomics for targets that have only narrower ones. They must have a
 //!   compare-and-swap of a pointer, which `Arc` needs too.
-//! - `tracing`: barriers and their waits show in tokio-console, those in a `static` too. Implies `std`.
+//! - `tracing`: barriers and phasers, and their waits, show in tokio-console. Implies `std`.
 //!
 //! # More
 //!
 //! - [`docs::migrating`]: from tokio's barrier, or another, to this one.
 //! - [`docs::design`]: how it works, with a picture of the word and of a slot's life.
-//! - [`docs::tokio_console`]: how to see barriers, and their waits, in tokio-console.
+//! - [`docs::tokio_console`]: how to see barriers and phasers, and their waits, in tokio-console.
 //!
 #![cfg_attr(doc, doc = include_str!("../docs/pictures.md"))]
 #![no_std]

@@ -11,7 +11,7 @@ mod slot;
 mod state;
 
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
-use core::{fmt, iter, panic::RefUnwindSafe, task::Waker};
+use core::{array, fmt, iter, ops::Range, panic::RefUnwindSafe, task::Waker};
 
 #[cfg(feature = "std")]
 pub use self::error::WaitError;
@@ -28,6 +28,7 @@ use self::{
 use crate::{
     slab::Slab,
     sync::{AtomicU64, Ordering},
+    trace::{Kind, Numbers, Resource},
 };
 
 /// A barrier whose participants may join, leave and fail.
@@ -100,6 +101,7 @@ struct Shared {
     on_phase: Option<Action>,
     /// One more than the phase whose action panicked, or 0.
     failed: AtomicU64,
+    resource: Resource,
 }
 
 /// What is run once in each phase that completes.
@@ -122,6 +124,7 @@ impl Phaser {
     /// assert_eq!((phaser.phase(), phaser.parties(), phaser.arrived()), (0, 0, 0));
     /// ```
     #[must_use]
+    #[cfg_attr(feature = "tracing", track_caller)]
     pub fn new() -> Self {
         Self::with(None, None)
     }
@@ -151,6 +154,7 @@ impl Phaser {
         Builder::default()
     }
 
+    #[cfg_attr(feature = "tracing", track_caller)]
     fn with(close_on: Option<Exit>, on_phase: Option<Action>) -> Self {
         Self {
             shared: Arc::new(Shared {
@@ -161,6 +165,7 @@ impl Phaser {
                 close_on,
                 on_phase,
                 failed: AtomicU64::new(0),
+                resource: Resource::new(Kind::Phaser),
             }),
         }
     }
@@ -189,10 +194,7 @@ impl Phaser {
     /// [`RegisterError::Closed`] after [`close`](Self::close), and [`RegisterError::Full`] beyond
     /// [`MAX_PARTICIPANTS`](Self::MAX_PARTICIPANTS).
     pub fn register(&self) -> Result<Participant, RegisterError> {
-        let hint = self.parties();
-        let phase = self.shared.state.register(1)?;
-        let slot = self.shared.slots.take(hint);
-        Ok(Participant::new(self.clone(), slot, phase))
+        self.register_array().map(|[participant]| participant)
     }
 
     /// Makes `n` new participants at once, all in the same phase.
@@ -212,21 +214,53 @@ impl Phaser {
     ///
     /// As for [`register`](Self::register). Either all are registered or none.
     pub fn register_many(&self, n: usize) -> Result<Vec<Participant>, RegisterError> {
-        if n == 0 {
-            return if self.is_closed() {
-                Err(RegisterError::Closed)
-            } else {
-                Ok(Vec::new())
-            };
-        }
+        let participants = iter::repeat_with(self.registering(n)?);
+        Ok(self.registered(participants.take(n).collect()))
+    }
+
+    /// Makes `N` new participants at once, all in the same phase, for as many variables.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn core::error::Error>> {
+    /// let phaser = atomic_barrier::Phaser::new();
+    /// let [mut a, b] = phaser.register_array()?;
+    /// a.arrive()?;
+    /// b.leave();
+    /// assert_eq!(phaser.phase(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`register`](Self::register). Either all are registered or none.
+    pub fn register_array<const N: usize>(&self) -> Result<[Participant; N], RegisterError> {
+        let mut participant = self.registering(N)?;
+        Ok(self.registered(array::from_fn(|_| participant())))
+    }
+
+    /// Registers `n` participants, which the function that is returned makes one by one.
+    fn registering(&self, n: usize) -> Result<impl FnMut() -> Participant, RegisterError> {
         let mut hint = self.parties();
-        let phase = self.shared.state.register(n as u64)?;
-        let participants = iter::repeat_with(|| {
+        let phase = match n {
+            0 if self.is_closed() => return Err(RegisterError::Closed),
+            // Nobody joins it.
+            0 => self.phase(),
+            n => self.shared.state.register(n as u64)?,
+        };
+        Ok(move || {
             let slot = self.shared.slots.take(hint);
             hint = slot + 1;
             Participant::new(self.clone(), slot, phase)
-        });
-        Ok(participants.take(n).collect())
+        })
+    }
+
+    /// Reports `participants`, which leave if that panics.
+    fn registered<P>(&self, participants: P) -> P {
+        self.shared.parties_changed();
+        participants
     }
 
     /// Awaits the end of `phase`, without being a participant.
@@ -284,8 +318,8 @@ impl Phaser {
     /// this call, once it has nobody left to wake.
     pub fn close(&self) {
         let phase = self.shared.state.close();
-        let _observers = CallOnDrop(|| self.shared.observers.wake_all_in(phase..u64::MAX));
-        self.shared.slots.wake(phase);
+        self.shared.wake(phase, phase..u64::MAX);
+        self.shared.parties_changed();
     }
 
     /// Whether it has been closed.
@@ -403,6 +437,7 @@ impl Phaser {
 }
 
 impl Default for Phaser {
+    #[cfg_attr(feature = "tracing", track_caller)]
     fn default() -> Self {
         Self::new()
     }
@@ -453,7 +488,13 @@ impl Shared {
     /// Wakes all that wait for the end of `phase`, which the caller has led and released.
     fn released(&self, phase: u64) {
         self.state.note_release(phase);
-        let _observers = CallOnDrop(|| self.observers.wake_all_in(phase..phase + 1));
+        self.wake(phase, phase..phase + 1);
+        self.resource.released(|| self.numbers());
+    }
+
+    /// Wakes all participants that wait for the end of `phase`, and the observers of all `observed`.
+    fn wake(&self, phase: u64, observed: Range<u64>) {
+        let _observers = CallOnDrop(|| self.observers.wake_all_in(observed.clone()));
         self.slots.wake(phase);
     }
 
@@ -472,6 +513,7 @@ impl Shared {
             Departure::Ended(phase) => self.ended(phase),
             Departure::Leads { .. } => unreachable!("its participant has not left"),
         }
+        self.parties_changed();
     }
 
     /// What a leader does with the release. The action of a phase is run while that is held.
@@ -480,6 +522,27 @@ impl Shared {
             Lead::Hold
         } else {
             lead
+        }
+    }
+
+    /// Reports that participants have come or gone, or may come no more.
+    fn parties_changed(&self) {
+        self.resource.parties_changed(|| self.numbers());
+    }
+
+    /// Reports an arrival, or one that was withdrawn.
+    #[inline]
+    fn arrivals_changed(&self) {
+        self.resource.arrivals_changed(|| self.numbers());
+    }
+
+    fn numbers(&self) -> Numbers {
+        let (word, phase) = self.state.load_with_phase();
+        Numbers {
+            parties: word.participants(),
+            arrived: word.arrived(),
+            number: phase,
+            is_closed: word.is_closed(),
         }
     }
 

@@ -1,26 +1,36 @@
-//! What a `tracing` subscriber, tokio-console first of all, sees of a barrier. The one file that
-//! knows of `tracing`: without the feature, and over loom and shuttle, all that is here is empty.
+//! What a `tracing` subscriber, tokio-console first of all, sees of a barrier or a phaser. The one file
+//! that knows of `tracing`: without the feature, and over loom and shuttle, all that is here is empty.
 //!
 //! The names, targets and fields are those that tokio gives to its own types and that the console
-//! reads. A barrier is a *resource*; a wait is an *async op* of it, whose polls are reported one by one.
+//! reads. A barrier or phaser is a *resource*; a wait is an *async op* of it, whose polls are reported
+//! one by one.
 
 #[cfg(not(all(
     feature = "tracing",
     not(any(atomic_barrier_loom, atomic_barrier_shuttle))
 )))]
-pub(crate) use self::disabled::{AsyncOp, Resource};
+pub(crate) use self::disabled::{AsyncOp, Resource, Step, op_arrived};
 #[cfg(all(
     feature = "tracing",
     not(any(atomic_barrier_loom, atomic_barrier_shuttle))
 ))]
-pub(crate) use self::enabled::{AsyncOp, Resource};
+pub(crate) use self::enabled::{AsyncOp, Resource, Step, op_arrived};
 
-/// What is shown of a barrier, all of it from one look at its word.
+/// What a resource is.
+#[derive(Clone, Copy)]
+pub(crate) enum Kind {
+    Barrier,
+    Phaser,
+}
+
+/// What is shown of a barrier or phaser, all of it from one look at its word.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Numbers {
     pub(crate) parties: u64,
     pub(crate) arrived: u64,
-    pub(crate) generation: u64,
+    /// The number of the generation or phase.
+    pub(crate) number: u64,
+    pub(crate) is_closed: bool,
 }
 
 #[cfg(all(
@@ -28,8 +38,9 @@ pub(crate) struct Numbers {
     not(any(atomic_barrier_loom, atomic_barrier_shuttle))
 ))]
 mod enabled {
-    use alloc::boxed::Box;
+    use alloc::sync::Arc;
     use core::{
+        iter,
         panic::{Location, RefUnwindSafe, UnwindSafe},
         task::Poll,
     };
@@ -37,7 +48,8 @@ mod enabled {
 
     use tracing::{Level, Span, event_enabled, level_filters::LevelFilter, trace, trace_span};
 
-    use super::Numbers;
+    use super::{Kind, Numbers};
+    use crate::wake::wake_all;
 
     /// Whether a subscriber listens. If none does, all that a wait pays is this load of a static, a
     /// few times.
@@ -52,62 +64,76 @@ mod enabled {
         event_enabled!(target: "runtime::resource::state_update", Level::TRACE)
     }
 
-    /// A barrier's span, and what it takes to open it.
+    /// Calls a subscriber. If it panics while this thread is panicking already, that is kept back: it would
+    /// abort.
+    fn call<T>(with: T, subscriber: impl Fn(T)) {
+        wake_all(iter::once(with), subscriber);
+    }
+
+    /// The span of a barrier or phaser, and what it takes to open it.
     pub(crate) struct Resource {
-        concrete_type: &'static str,
+        kind: Kind,
         created: &'static Location<'static>,
         /// Opened on first use, since no subscriber is there yet when a `static` is made.
         span: OnceLock<Span>,
     }
 
+    /// What has changed.
+    #[derive(Clone, Copy, PartialEq)]
+    enum Change {
+        /// The arrivals alone.
+        Arrivals,
+        /// The number of the generation or phase, and the arrivals.
+        Number,
+        /// Perhaps everything.
+        Any,
+    }
+
     impl Resource {
         /// Nothing is emitted yet. The caller's caller is what the console shows as the location.
         #[track_caller]
-        pub(crate) const fn new(concrete_type: &'static str) -> Self {
+        pub(crate) const fn new(kind: Kind) -> Self {
             Self {
-                concrete_type,
+                kind,
                 created: Location::caller(),
                 span: OnceLock::new(),
             }
         }
 
-        /// Reports an arrival, from within the [step](AsyncOp::step) that made it.
+        /// Reports that an arrival was made, or withdrawn.
         #[inline]
-        pub(crate) fn arrived(&self, numbers: impl Fn() -> Numbers) {
-            if is_enabled() {
-                self.emit(false, numbers);
-                emit_arrival();
-            }
+        pub(crate) fn arrivals_changed(&self, numbers: impl Fn() -> Numbers) {
+            self.changed(Change::Arrivals, numbers);
         }
 
-        /// Reports an arrival that was withdrawn.
-        #[inline]
-        pub(crate) fn withdrew(&self, numbers: impl Fn() -> Numbers) {
-            if is_enabled() {
-                self.emit(false, numbers);
-            }
-        }
-
-        /// Reports that a generation has ended.
+        /// Reports that a generation or phase has ended.
         #[inline]
         pub(crate) fn released(&self, numbers: impl Fn() -> Numbers) {
+            self.changed(Change::Number, numbers);
+        }
+
+        /// Reports that parties have come or gone, or may come no more.
+        #[inline]
+        pub(crate) fn parties_changed(&self, numbers: impl Fn() -> Numbers) {
+            self.changed(Change::Any, numbers);
+        }
+
+        #[inline]
+        fn changed(&self, change: Change, numbers: impl Fn() -> Numbers) {
             if is_enabled() {
-                self.emit(true, numbers);
+                call((), |()| self.emit(change, &numbers));
             }
         }
 
         #[cold]
         #[inline(never)]
-        fn emit(&self, generation_moved: bool, numbers: impl Fn() -> Numbers) {
+        fn emit(&self, change: Change, numbers: impl Fn() -> Numbers) {
             let _in_resource = self.span(&numbers).enter();
             // Threads may come here in another order than they changed the word. So each looks
             // again when it has reported, and the last report is true.
             loop {
                 let reported = numbers();
-                if generation_moved {
-                    emit_generation(&reported);
-                }
-                emit_arrived(&reported);
+                self.emit_numbers(change, &reported);
                 if numbers() == reported {
                     return;
                 }
@@ -120,56 +146,79 @@ mod enabled {
                     target: "atomic_barrier",
                     parent: None,
                     "runtime.resource",
-                    concrete_type = self.concrete_type,
+                    concrete_type = match self.kind {
+                        Kind::Barrier => "Barrier",
+                        Kind::Phaser => "Phaser",
+                    },
                     kind = "Sync",
                     loc.file = self.created.file(),
                     loc.line = self.created.line(),
                     loc.col = self.created.column(),
                 );
-                span.in_scope(|| {
-                    let reported = numbers();
-                    trace!(
-                        target: "runtime::resource::state_update",
-                        parties = reported.parties,
-                        parties.op = "override",
-                    );
-                    emit_generation(&reported);
-                    emit_arrived(&reported);
-                });
+                span.in_scope(|| self.emit_numbers(Change::Any, &numbers()));
                 span
             })
         }
+
+        fn emit_numbers(&self, change: Change, numbers: &Numbers) {
+            if change == Change::Any {
+                trace!(
+                    target: "runtime::resource::state_update",
+                    parties = numbers.parties,
+                    parties.op = "override",
+                );
+            }
+            if change != Change::Arrivals {
+                match self.kind {
+                    Kind::Barrier => trace!(
+                        target: "runtime::resource::state_update",
+                        generation = numbers.number,
+                        generation.op = "override",
+                    ),
+                    Kind::Phaser => trace!(
+                        target: "runtime::resource::state_update",
+                        phase = numbers.number,
+                        phase.op = "override",
+                    ),
+                }
+            }
+            trace!(
+                target: "runtime::resource::state_update",
+                arrived = numbers.arrived,
+                arrived.op = "override",
+            );
+            if change == Change::Any && numbers.is_closed {
+                trace!(
+                    target: "runtime::resource::state_update",
+                    closed = true,
+                    closed.op = "override",
+                );
+            }
+        }
     }
 
-    fn emit_generation(numbers: &Numbers) {
-        trace!(
-            target: "runtime::resource::state_update",
-            generation = numbers.generation,
-            generation.op = "override",
-        );
-    }
-
-    fn emit_arrived(numbers: &Numbers) {
-        trace!(
-            target: "runtime::resource::state_update",
-            arrived = numbers.arrived,
-            arrived.op = "override",
-        );
+    /// Reports that the wait has arrived whose [`Step`] is taken.
+    #[inline]
+    pub(crate) fn op_arrived() {
+        if is_enabled() {
+            emit_op_arrived();
+        }
     }
 
     #[cold]
     #[inline(never)]
-    fn emit_arrival() {
+    fn emit_op_arrived() {
         trace!(target: "runtime::resource::async_op::state_update", arrived = true);
     }
 
-    /// The spans of one wait, from its first poll that a subscriber listens to. Boxed, so that a future
-    /// grows by a pointer.
+    /// The spans of one wait, from its first poll that a subscriber listens to. Shared, so that a future
+    /// grows by a pointer, and that a step borrows nothing.
     #[derive(Debug)]
-    pub(crate) struct AsyncOp(Option<Box<Spans>>);
+    pub(crate) struct AsyncOp(Option<Arc<Spans>>);
 
     #[derive(Debug)]
     struct Spans {
+        resource: Span,
         op: Span,
         poll: Span,
     }
@@ -178,61 +227,31 @@ mod enabled {
     impl UnwindSafe for AsyncOp {}
     impl RefUnwindSafe for AsyncOp {}
 
+    /// A step of a wait. What the resource reports meanwhile is reported as that wait's.
+    pub(crate) struct Step(Option<Arc<Spans>>);
+
     impl AsyncOp {
         pub(crate) const fn new() -> Self {
             Self(None)
         }
 
-        /// Takes a step of the wait that was made by the method `source`. What the resource reports
-        /// meanwhile is reported as this wait's.
+        /// The next step of the wait that was made by the method `source`.
         #[inline]
-        pub(crate) fn step<T>(
+        pub(crate) fn step(
             &mut self,
             source: &'static str,
             resource: &Resource,
             numbers: impl Fn() -> Numbers,
-            step: impl FnOnce() -> T,
-        ) -> T {
-            if !is_enabled() {
-                return step();
-            }
-            self.step_in_spans(source, resource.span(numbers), step)
-        }
-
-        /// [`step`](Self::step), for a poll, whose result is reported too.
-        #[inline]
-        pub(crate) fn poll<T>(
-            &mut self,
-            source: &'static str,
-            resource: &Resource,
-            numbers: impl Fn() -> Numbers,
-            poll: impl FnOnce() -> Poll<T>,
-        ) -> Poll<T> {
-            if !is_enabled() {
-                return poll();
-            }
-            self.step_in_spans(source, resource.span(numbers), || {
-                let poll = poll();
-                trace!(
-                    target: "runtime::resource::poll_op",
-                    op_name = "poll",
-                    is_ready = poll.is_ready(),
-                );
-                poll
-            })
+        ) -> Step {
+            Step(is_enabled().then(|| self.spans(source, resource.span(numbers)).clone()))
         }
 
         #[cold]
         #[inline(never)]
-        fn step_in_spans<T>(
-            &mut self,
-            source: &'static str,
-            resource: &Span,
-            step: impl FnOnce() -> T,
-        ) -> T {
-            // The console takes what encloses a span from where it is opened.
-            let in_resource = resource.enter();
-            let Spans { op, poll } = &**self.0.get_or_insert_with(|| {
+        fn spans(&mut self, source: &'static str, resource: &Span) -> &Arc<Spans> {
+            self.0.get_or_insert_with(|| {
+                // The console takes what encloses a span from where it is opened.
+                let _in_resource = resource.enter();
                 let op = trace_span!(
                     target: "atomic_barrier",
                     "runtime.resource.async_op",
@@ -245,10 +264,46 @@ mod enabled {
                     parent: &op,
                     "runtime.resource.async_op.poll",
                 );
-                Box::new(Spans { op, poll })
-            });
-            let in_op = op.enter();
-            let in_poll = poll.enter();
+                let resource = resource.clone();
+                Arc::new(Spans { resource, op, poll })
+            })
+        }
+    }
+
+    impl Step {
+        #[inline]
+        pub(crate) fn take<T>(self, step: impl FnOnce() -> T) -> T {
+            match self.0 {
+                None => step(),
+                Some(spans) => spans.enclose(step),
+            }
+        }
+
+        /// The same for a poll, whose result is reported too.
+        #[inline]
+        pub(crate) fn poll<T>(self, poll: impl FnOnce() -> Poll<T>) -> Poll<T> {
+            match self.0 {
+                None => poll(),
+                Some(spans) => spans.enclose(|| {
+                    let poll = poll();
+                    trace!(
+                        target: "runtime::resource::poll_op",
+                        op_name = "poll",
+                        is_ready = poll.is_ready(),
+                    );
+                    poll
+                }),
+            }
+        }
+    }
+
+    impl Spans {
+        #[cold]
+        #[inline(never)]
+        fn enclose<T>(&self, step: impl FnOnce() -> T) -> T {
+            let in_resource = self.resource.enter();
+            let in_op = self.op.enter();
+            let in_poll = self.poll.enter();
             let result = step();
             // Here, so that the result is dropped if the subscriber panics.
             drop((in_poll, in_op, in_resource));
@@ -267,8 +322,8 @@ mod enabled {
 
     #[cold]
     #[inline(never)]
-    fn close(spans: Box<Spans>) {
-        drop(spans);
+    fn close(spans: Arc<Spans>) {
+        call(spans, drop);
     }
 }
 
@@ -279,27 +334,32 @@ mod enabled {
 mod disabled {
     use core::task::Poll;
 
-    use super::Numbers;
+    use super::{Kind, Numbers};
 
     pub(crate) struct Resource;
 
     impl Resource {
-        pub(crate) const fn new(_concrete_type: &'static str) -> Self {
+        pub(crate) const fn new(_kind: Kind) -> Self {
             Self
         }
 
         #[inline(always)]
-        pub(crate) fn arrived(&self, _numbers: impl Fn() -> Numbers) {}
-
-        #[inline(always)]
-        pub(crate) fn withdrew(&self, _numbers: impl Fn() -> Numbers) {}
+        pub(crate) fn arrivals_changed(&self, _numbers: impl Fn() -> Numbers) {}
 
         #[inline(always)]
         pub(crate) fn released(&self, _numbers: impl Fn() -> Numbers) {}
+
+        #[inline(always)]
+        pub(crate) fn parties_changed(&self, _numbers: impl Fn() -> Numbers) {}
     }
+
+    #[inline(always)]
+    pub(crate) fn op_arrived() {}
 
     #[derive(Debug)]
     pub(crate) struct AsyncOp;
+
+    pub(crate) struct Step;
 
     impl AsyncOp {
         pub(crate) const fn new() -> Self {
@@ -307,24 +367,24 @@ mod disabled {
         }
 
         #[inline(always)]
-        pub(crate) fn step<T>(
+        pub(crate) fn step(
             &mut self,
             _source: &'static str,
             _resource: &Resource,
             _numbers: impl Fn() -> Numbers,
-            step: impl FnOnce() -> T,
-        ) -> T {
+        ) -> Step {
+            Step
+        }
+    }
+
+    impl Step {
+        #[inline(always)]
+        pub(crate) fn take<T>(self, step: impl FnOnce() -> T) -> T {
             step()
         }
 
         #[inline(always)]
-        pub(crate) fn poll<T>(
-            &mut self,
-            _source: &'static str,
-            _resource: &Resource,
-            _numbers: impl Fn() -> Numbers,
-            poll: impl FnOnce() -> Poll<T>,
-        ) -> Poll<T> {
+        pub(crate) fn poll<T>(self, poll: impl FnOnce() -> Poll<T>) -> Poll<T> {
             poll()
         }
     }

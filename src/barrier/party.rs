@@ -51,9 +51,10 @@ impl<B: Deref<Target = Barrier>, const WITHDRAWS: bool> Party<B, WITHDRAWS> {
     /// Where it would have to queue, or to hold the release, that is left to its first poll.
     pub(super) fn arrive(&mut self, source: &'static str, lead: Lead) {
         let barrier = &*self.barrier;
-        let arrive = || self.waiter.arrive(barrier, lead);
-        self.op
-            .step(source, &barrier.resource, || barrier.numbers(), arrive);
+        let step = self
+            .op
+            .step(source, &barrier.resource, || barrier.numbers());
+        step.take(|| self.waiter.arrive(barrier, lead));
     }
 
     /// Polls it, for the method `source`. If it leads, its generation is released.
@@ -91,16 +92,17 @@ impl<B: Deref<Target = Barrier>, const WITHDRAWS: bool> Party<B, WITHDRAWS> {
         ready: impl FnOnce(&B, BarrierWaitResult) -> T,
     ) -> Poll<T> {
         let barrier = &*self.barrier;
-        let poll = || {
+        let step = self
+            .op
+            .step(source, &barrier.resource, || barrier.numbers());
+        step.poll(|| {
             let poll = if WITHDRAWS {
                 self.waiter.poll_or_withdraw(barrier, waker, lead)
             } else {
                 self.waiter.poll(barrier, waker, lead)
             };
             poll.map(|result| ready(&self.barrier, result))
-        };
-        self.op
-            .poll(source, &barrier.resource, || barrier.numbers(), poll)
+        })
     }
 
     /// Withdraws, unless the generation is complete. Returns false in that case.

@@ -91,7 +91,7 @@ impl Waiter {
                 NextArrival::Waits { generation, before } => barrier.state.arrive(word).map(|()| {
                     let hint = before as u32;
                     self.state = WaitState::Counted { generation, hint };
-                    barrier.resource.arrived(|| barrier.numbers());
+                    barrier.report_arrival();
                 }),
                 NextArrival::Leads { .. } if matches!(lead, Lead::Hold) => return,
                 NextArrival::Leads { generation } => barrier.state.complete(word).map(|()| {
@@ -228,7 +228,7 @@ impl Waiter {
             slot: index as u32,
             waker: Some(id),
         };
-        barrier.resource.arrived(|| barrier.numbers());
+        barrier.report_arrival();
         Ok(Poll::Pending)
     }
 
@@ -257,7 +257,7 @@ impl Waiter {
                 let ready = self.ready(generation, true);
                 // In case a subscriber panics.
                 let release = HeldRelease::new(barrier, generation);
-                barrier.resource.arrived(|| barrier.numbers());
+                barrier.report_arrival();
                 mem::forget(release);
                 Ok(ready)
             }
@@ -382,7 +382,7 @@ impl Waiter {
         self.state = WaitState::New;
         state.deregister(barrier);
         if was_counted {
-            barrier.resource.withdrew(|| barrier.numbers());
+            barrier.resource.arrivals_changed(|| barrier.numbers());
         }
         true
     }

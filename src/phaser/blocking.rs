@@ -144,8 +144,7 @@ impl Participant {
     ///
     /// As for [`wait_leader`](Self::wait_leader).
     pub fn wait_leader_blocking(&mut self) -> Result<Option<Leader<'_>>, Closed> {
-        let (participant, leads) = self.block(Lead::Hold, None).map_err(never_timed_out)?;
-        Ok(participant.leader(leads))
+        self.lead_until(None).map_err(never_timed_out)
     }
 
     /// Blocks this thread like [`wait_leader_blocking`](Self::wait_leader_blocking), for at most `timeout`.
@@ -175,26 +174,31 @@ impl Participant {
         &mut self,
         timeout: Duration,
     ) -> Result<Option<Leader<'_>>, WaitError> {
-        let deadline = Instant::now().checked_add(timeout);
-        let (participant, leads) = self.block(Lead::Hold, deadline)?;
-        Ok(participant.leader(leads))
+        self.lead_until(Instant::now().checked_add(timeout))
     }
 
     fn wait_until(&mut self, deadline: Option<Instant>) -> Result<WaitResult, WaitError> {
-        let (participant, leads) = self.block(Lead::Release, deadline)?;
+        const SOURCE: &str = "Participant::wait_blocking";
+        let (participant, leads) = self.block(SOURCE, Lead::Release, deadline)?;
         Ok(participant.result(leads))
+    }
+
+    fn lead_until(&mut self, deadline: Option<Instant>) -> Result<Option<Leader<'_>>, WaitError> {
+        const SOURCE: &str = "Participant::wait_leader_blocking";
+        let (participant, leads) = self.block(SOURCE, Lead::Hold, deadline)?;
+        Ok(participant.leader(leads))
     }
 
     fn block(
         &mut self,
+        source: &'static str,
         lead: Lead,
         deadline: Option<Instant>,
     ) -> Result<(&mut Participant, bool), WaitError> {
         let mut wait = Waiting::new(self);
-        wait.arrive(lead)?;
-        let ready =
-            block(BlockingParticipant { wait, lead }, deadline).ok_or(WaitError::TimedOut)?;
-        Ok(ready?)
+        wait.arrive(source, lead)?;
+        let wait = BlockingParticipant { wait, source, lead };
+        Ok(block(wait, deadline).ok_or(WaitError::TimedOut)??)
     }
 }
 
@@ -206,6 +210,7 @@ fn never_timed_out(error: WaitError) -> Closed {
 
 struct BlockingParticipant<'a> {
     wait: Waiting<'a>,
+    source: &'static str,
     lead: Lead,
 }
 
@@ -217,7 +222,7 @@ impl<'a> BlockingWait for BlockingParticipant<'a> {
     }
 
     fn poll(&mut self, waker: &Waker) -> Poll<Self::Output> {
-        self.wait.poll(waker, self.lead)
+        self.wait.poll(self.source, waker, self.lead)
     }
 
     fn withdraw(&mut self) -> bool {

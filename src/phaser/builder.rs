@@ -159,6 +159,7 @@ impl Builder {
     /// assert_eq!((phaser.phase(), phaser.parties(), phaser.arrived()), (0, 0, 0));
     /// ```
     #[must_use]
+    #[cfg_attr(feature = "tracing", track_caller)]
     pub fn build(self) -> Phaser {
         Phaser::with(self.close_on, self.on_phase)
     }

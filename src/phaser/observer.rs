@@ -4,11 +4,11 @@ use core::{
     fmt,
     future::Future,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use super::{Closed, Phaser};
-use crate::slab::LAST_GENERATION;
+use crate::{slab::LAST_GENERATION, trace::AsyncOp};
 
 /// The future of [`Phaser::observe`].
 ///
@@ -32,15 +32,16 @@ pub struct Observation<'a> {
     phaser: &'a Phaser,
     phase: u64,
     slot: Option<usize>,
+    op: AsyncOp,
 }
 
 impl<'a> Observation<'a> {
     pub(super) fn new(phaser: &'a Phaser, phase: u64) -> Self {
-        let slot = None;
         Self {
             phaser,
             phase,
-            slot,
+            slot: None,
+            op: AsyncOp::new(),
         }
     }
 
@@ -57,6 +58,37 @@ impl<'a> Observation<'a> {
         }
     }
 
+    fn poll(&mut self, waker: &Waker) -> Poll<Result<(), Closed>> {
+        let shared = &self.phaser.shared;
+        loop {
+            if let Some(end) = self.end() {
+                self.deregister();
+                return Poll::Ready(end);
+            }
+            let phase = self.phase.min(LAST_GENERATION);
+            if let Some(index) = self.slot {
+                let slot = shared.observers.slot(index);
+                let is_over = || self.end().is_some();
+                match slot.reregister(phase, waker.clone(), is_over) {
+                    Ok(replaced) => {
+                        drop(replaced);
+                        return Poll::Pending;
+                    }
+                    Err(_) => self.slot = None,
+                }
+            } else {
+                let (index, access) = shared.observers.claim(0);
+                access.register_late(phase, waker);
+                self.slot = Some(index);
+                // A thread that ends the phase after this finds the slot.
+                shared.state.publish();
+                if self.end().is_none() {
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+
     fn deregister(&mut self) {
         if let Some(index) = self.slot.take() {
             let slot = self.phaser.shared.observers.slot(index);
@@ -69,35 +101,11 @@ impl Future for Observation<'_> {
     type Output = Result<(), Closed>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let phaser = self.phaser;
-        let shared = &phaser.shared;
-        loop {
-            if let Some(end) = self.end() {
-                self.deregister();
-                return Poll::Ready(end);
-            }
-            let phase = self.phase.min(LAST_GENERATION);
-            if let Some(index) = self.slot {
-                let slot = shared.observers.slot(index);
-                let is_over = || self.end().is_some();
-                match slot.reregister(phase, cx.waker().clone(), is_over) {
-                    Ok(replaced) => {
-                        drop(replaced);
-                        return Poll::Pending;
-                    }
-                    Err(_) => self.slot = None,
-                }
-            } else {
-                let (index, access) = shared.observers.claim(0);
-                access.register_late(phase, cx.waker());
-                self.slot = Some(index);
-                // A thread that ends the phase after this finds the slot.
-                shared.state.publish();
-                if self.end().is_none() {
-                    return Poll::Pending;
-                }
-            }
-        }
+        let shared = &self.phaser.shared;
+        let step = self
+            .op
+            .step("Phaser::observe", &shared.resource, || shared.numbers());
+        step.poll(|| Self::poll(&mut self, cx.waker()))
     }
 }
 

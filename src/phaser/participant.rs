@@ -16,7 +16,11 @@ use super::{
     CallOnDrop, Closed, Phaser, WaitResult,
     state::{Departure, Lead, Stopped},
 };
-use crate::{sync::Ordering, wake::wake_all};
+use crate::{
+    sync::Ordering,
+    trace::{AsyncOp, Step, op_arrived},
+    wake::wake_all,
+};
 
 /// A participant of a [`Phaser`], from [`Phaser::register`] until it is dropped.
 ///
@@ -143,6 +147,13 @@ impl Participant {
     /// The first phase in which it has not arrived.
     fn owed(&self) -> u64 {
         self.phase + u64::from(self.state != WaitState::Due)
+    }
+
+    /// Says what it owes now, and reports the arrival. To be called once it has arrived, unless it leads.
+    #[inline]
+    fn note_arrival(&self) {
+        self.note_owed();
+        self.phaser.shared.arrivals_changed();
     }
 
     /// Says what it owes now, for those that look who is missing. To be called once it has arrived or
@@ -336,12 +347,15 @@ impl Participant {
             WaitState::Led => self.next_phase(),
             WaitState::Due | WaitState::Holds => {}
         }
-        if let Err(closed) = self.arrive_with(false, None, Lead::Release) {
-            // A refusal forgets nothing.
-            (self.phase, self.state) = before;
-            return Err(closed);
+        match self.arrive_with(false, None, Lead::Release) {
+            Ok(true) => {}
+            Ok(false) => self.note_arrival(),
+            Err(closed) => {
+                // A refusal forgets nothing.
+                (self.phase, self.state) = before;
+                return Err(closed);
+            }
         }
-        self.note_owed();
         Ok(self.phase)
     }
 
@@ -394,8 +408,19 @@ impl Participant {
         self.state = WaitState::Due;
     }
 
+    /// Arrives in its phase, which it owes, and waits. Returns whether it leads.
+    #[inline]
+    fn arrive_and_wait(&mut self, waker: Option<&Waker>, lead: Lead) -> Result<bool, Closed> {
+        let leads = self.arrive_with(true, waker, lead)?;
+        if !leads {
+            self.note_arrival();
+            op_arrived();
+        }
+        Ok(leads)
+    }
+
     /// Arrives in its phase, which it owes, and perhaps waits. Returns whether it leads; if not, it has to
-    /// [note](Self::note_owed) what it owes now.
+    /// [note](Self::note_arrival) that it has arrived.
     ///
     /// A thread that waits may do so without a waker until it sleeps.
     #[inline]
@@ -441,8 +466,9 @@ impl Participant {
         self.state = WaitState::Holds;
         drop_after(replaced, || {
             self.act(participants);
-            if let Lead::Release = lead {
-                self.release_led();
+            match lead {
+                Lead::Hold => self.phaser.shared.arrivals_changed(),
+                Lead::Release => self.release_led(),
             }
         });
     }
@@ -477,25 +503,23 @@ impl Participant {
     /// Leads the phase, which this participant has completed or found complete.
     fn lead(&mut self, lead: Lead, replaced: Option<Waker>) {
         // Before any waker runs or is dropped: a panic in one does not undo the phase.
-        match lead {
-            Lead::Hold => self.state = WaitState::Holds,
-            Lead::Release => {
-                self.state = WaitState::Led;
-                let shared = &self.phaser.shared;
-                drop_after(replaced, || shared.released(self.phase));
-            }
-        }
+        self.state = match lead {
+            Lead::Hold => WaitState::Holds,
+            Lead::Release => WaitState::Led,
+        };
+        let shared = &self.phaser.shared;
+        drop_after(replaced, || match lead {
+            Lead::Hold => shared.arrivals_changed(),
+            Lead::Release => shared.released(self.phase),
+        });
     }
 
     /// Waits for the end of its phase. Ready with whether it leads.
     #[inline]
     fn poll(&mut self, waker: &Waker, lead: Lead) -> Poll<Result<bool, Closed>> {
         match self.state {
-            WaitState::Due => match self.arrive_with(true, Some(waker), lead) {
-                Ok(false) => {
-                    self.note_owed();
-                    Poll::Pending
-                }
+            WaitState::Due => match self.arrive_and_wait(Some(waker), lead) {
+                Ok(false) => Poll::Pending,
                 ready => Poll::Ready(ready),
             },
             WaitState::Arrived | WaitState::Waits => self.poll_arrived(Some(waker), lead),
@@ -562,8 +586,13 @@ impl Participant {
             Stopped::Not => return false,
         };
         self.note_owed();
-        if stopped == Stopped::Ended {
-            shared.ended(self.phase);
+        match stopped {
+            Stopped::Withdrawn => shared.arrivals_changed(),
+            Stopped::Ended => {
+                shared.ended(self.phase);
+                shared.resource.released(|| shared.numbers());
+            }
+            Stopped::Counts | Stopped::Not => {}
         }
         true
     }
@@ -691,6 +720,7 @@ pub(super) struct Waiting<'a> {
     /// Whether dropping it withdraws the arrival.
     made_arrival: bool,
     is_polled: bool,
+    op: AsyncOp,
 }
 
 impl<'a> Waiting<'a> {
@@ -699,18 +729,30 @@ impl<'a> Waiting<'a> {
             participant: Some(participant),
             made_arrival: false,
             is_polled: false,
+            op: AsyncOp::new(),
         }
+    }
+
+    /// The next step of this wait, which the method `source` made.
+    #[inline]
+    fn step(&mut self, source: &'static str) -> Step {
+        let Some(participant) = &self.participant else {
+            panic!("a phaser's future was polled again after it was ready");
+        };
+        let shared = &participant.phaser.shared;
+        self.op.step(source, &shared.resource, || shared.numbers())
     }
 
     /// The participant, before anything else is done for this wait.
     #[inline]
     fn begin(&mut self) -> &mut Participant {
-        let Some(participant) = &mut self.participant else {
-            panic!("a phaser's future was polled again after it was ready");
-        };
+        let participant = self.participant.as_mut().expect("it was not ready");
         if !self.is_polled {
             self.is_polled = true;
             participant.settle();
+            if participant.state != WaitState::Due {
+                op_arrived();
+            }
         }
         self.made_arrival |= participant.state == WaitState::Due;
         participant
@@ -720,25 +762,30 @@ impl<'a> Waiting<'a> {
     #[inline]
     pub(super) fn poll(
         &mut self,
+        source: &'static str,
         waker: &Waker,
         lead: Lead,
     ) -> Poll<Result<(&'a mut Participant, bool), Closed>> {
-        let Poll::Ready(ready) = self.begin().poll(waker, lead) else {
+        let step = self.step(source);
+        let Poll::Ready(ready) = step.poll(|| self.begin().poll(waker, lead)) else {
             return Poll::Pending;
         };
+        // After the step: if a subscriber panics there, this wait goes on, or is dropped.
         let participant = self.participant.take().expect("seen above");
         Poll::Ready(ready.map(|leads| (participant, leads)))
     }
 
     /// Arrives and waits without a waker, if it has not arrived.
     #[cfg(feature = "std")]
-    pub(super) fn arrive(&mut self, lead: Lead) -> Result<(), Closed> {
-        let participant = self.begin();
-        if participant.state == WaitState::Due {
-            participant.arrive_with(true, None, lead)?;
-            participant.note_owed();
-        }
-        Ok(())
+    pub(super) fn arrive(&mut self, source: &'static str, lead: Lead) -> Result<(), Closed> {
+        let step = self.step(source);
+        step.take(|| {
+            let participant = self.begin();
+            if participant.state == WaitState::Due {
+                participant.arrive_and_wait(None, lead)?;
+            }
+            Ok(())
+        })
     }
 
     /// Whether it has arrived and nothing but the release is missing.
@@ -808,7 +855,7 @@ impl Future for Wait<'_> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let ready = self.0.poll(cx.waker(), Lead::Release);
+        let ready = self.0.poll("Participant::wait", cx.waker(), Lead::Release);
         ready.map_ok(|(participant, leads)| participant.result(leads))
     }
 }
@@ -836,7 +883,9 @@ impl<'a> Future for WaitLeader<'a> {
     type Output = Result<Option<Leader<'a>>, Closed>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let ready = self.0.poll(cx.waker(), Lead::Hold);
+        let ready = self
+            .0
+            .poll("Participant::wait_leader", cx.waker(), Lead::Hold);
         ready.map_ok(|(participant, leads)| participant.leader(leads))
     }
 }

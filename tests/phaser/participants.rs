@@ -164,6 +164,36 @@ fn many_register_at_once_and_in_the_same_phase() {
 }
 
 #[test]
+fn an_array_of_participants_registers_like_many() {
+    let phaser = Phaser::new();
+    let [mut a, b] = phaser.register_array().unwrap();
+    assert_eq!(numbers(&phaser), (0, 2, 0));
+    a.arrive().unwrap();
+    b.leave();
+    let [mut b, c] = phaser.register_array().unwrap();
+    assert_eq!((b.phase(), c.phase()), (1, 1));
+    assert_eq!(numbers(&phaser), (1, 3, 0));
+    // None is no new participant, of a complete phase either.
+    a.arrive().unwrap();
+    let mut wait = b.wait();
+    assert_eq!(poll(&mut wait, Waker::noop()), Pending);
+    c.leave();
+    let [] = phaser.register_array().unwrap();
+    assert_eq!(poll(&mut wait, Waker::noop()), Led(1));
+    drop(wait);
+
+    let _rest = phaser.register_many(MOST - 3).unwrap();
+    let refused = phaser.register_array::<2>();
+    assert_eq!(refused.unwrap_err(), RegisterError::Full);
+    assert_eq!(phaser.parties(), MOST - 1);
+    phaser.close();
+    let refused = phaser.register_array::<0>();
+    assert_eq!(refused.unwrap_err(), RegisterError::Closed);
+    let refused = phaser.register_array::<1>();
+    assert_eq!(refused.unwrap_err(), RegisterError::Closed);
+}
+
+#[test]
 fn clones_are_the_same_phaser_and_no_participants() {
     let phaser = Phaser::default();
     let clone = phaser.clone();

@@ -1,0 +1,565 @@
+//! What is told of a phaser.
+
+use core::{
+    future::Future,
+    mem,
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    task::{Poll, Waker},
+    time::Duration,
+};
+use std::{
+    panic::{catch_unwind, resume_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use atomic_barrier::{
+    Phaser,
+    phaser::{Builder, Exit, Participant, WaitError},
+};
+use tracing::{Event, Subscriber, subscriber::set_default};
+use tracing_subscriber::{
+    Layer,
+    layer::{Context, SubscriberExt},
+};
+
+use support::by_hand::{
+    CountingWaker,
+    Outcome::{self, *},
+    poll,
+};
+
+use crate::{
+    PanicsAfter, Place, Transcript, arrival, begun, closed, has_arrived, here, late_update, polled,
+    step_of, there, update,
+};
+
+const WAIT: &str = "Participant::wait";
+const LEADER: &str = "Participant::wait_leader";
+const BLOCKING: &str = "Participant::wait_blocking";
+const OBSERVE: &str = "Phaser::observe";
+
+/// What is told when the phaser made at this place by `call` is first used.
+fn opened(place: &Place, call: &str, parties: u64, arrived: u64, phase: u64) -> Vec<String> {
+    let numbers = [("parties", parties), ("phase", phase), ("arrived", arrived)];
+    crate::opened("Phaser", place, call, &numbers)
+}
+
+/// What is told when participants come or go.
+fn numbers(scope: &str, parties: u64, arrived: u64, phase: u64) -> Vec<String> {
+    vec![
+        update(scope, "parties", parties),
+        update(scope, "phase", phase),
+        there(scope, arrived),
+    ]
+}
+
+/// The end of a phase.
+fn release(scope: &str, phase: u64, arrived: u64) -> Vec<String> {
+    vec![update(scope, "phase", phase), there(scope, arrived)]
+}
+
+#[test]
+fn a_phaser_and_its_waits_are_told_as_the_console_reads_them() {
+    let transcript = Transcript::default();
+    let _listening = transcript.listen();
+    let (phaser, place) = (Phaser::new(), here!());
+    assert!(transcript.take().is_empty(), "nobody has registered yet");
+    let [mut a, mut b] = phaser.register_array().unwrap();
+    let told = [
+        opened(&place, "Phaser::new", 2, 0, 0),
+        numbers("resource", 2, 0, 0),
+    ];
+    assert_eq!(transcript.take(), told.concat());
+
+    let mut wait = a.wait();
+    assert!(transcript.take().is_empty(), "it is not polled yet");
+    assert_eq!(poll(&mut wait, Waker::noop()), Pending);
+    let told = [begun(WAIT), arrival(WAIT, 1), polled(WAIT, false)];
+    assert_eq!(transcript.take(), told.concat());
+    assert_eq!(poll(&mut wait, Waker::noop()), Pending);
+    assert_eq!(transcript.take(), polled(WAIT, false));
+    assert_eq!(poll(&mut b.wait(), Waker::noop()), Led(0));
+    let told = [
+        begun(WAIT),
+        release(&step_of(WAIT), 1, 0),
+        polled(WAIT, true),
+        closed(WAIT),
+    ];
+    assert_eq!(transcript.take(), told.concat());
+    assert_eq!(poll(&mut wait, Waker::noop()), Released(0));
+    assert_eq!(transcript.take(), polled(WAIT, true));
+    drop(wait);
+    assert_eq!(transcript.take(), closed(WAIT));
+
+    a.leave();
+    assert_eq!(transcript.take(), numbers("resource", 1, 0, 1));
+    drop(b);
+    // The phase that its last participant leaves is over.
+    assert_eq!(transcript.take(), numbers("resource", 0, 0, 2));
+    drop(phaser);
+    assert_eq!(transcript.take(), closed("resource"));
+}
+
+#[test]
+fn a_phaser_was_made_where_its_maker_was_called() {
+    let transcript = Transcript::default();
+    let _listening = transcript.listen();
+    let (made, place) = (Phaser::default(), here!());
+    drop(made.register().unwrap());
+    let told = opened(&place, "Phaser::default", 1, 0, 0);
+    assert_eq!(transcript.take()[..4], told);
+
+    let builder = Phaser::builder().close_on(Exit::Drop);
+    let (made, place) = (builder.build(), here!());
+    made.register().unwrap().leave();
+    let told = opened(&place, "build()", 1, 0, 0);
+    assert_eq!(transcript.take()[..4], told);
+}
+
+#[test]
+fn an_arrival_is_told_and_a_wait_after_it_has_arrived() {
+    let transcript = Transcript::default();
+    let _listening = transcript.listen();
+    let phaser = Phaser::new();
+    let [mut a, mut b] = phaser.register_array().unwrap();
+    transcript.take();
+    a.arrive().unwrap();
+    assert_eq!(transcript.take(), [there("resource", 1)]);
+    let mut wait = a.wait();
+    assert_eq!(poll(&mut wait, Waker::noop()), Pending);
+    let told = [begun(WAIT), vec![has_arrived(WAIT)], polled(WAIT, false)];
+    assert_eq!(transcript.take(), told.concat());
+    drop(wait);
+    assert_eq!(transcript.take(), closed(WAIT), "its arrival stays");
+    b.arrive().unwrap();
+    assert_eq!(transcript.take(), release("resource", 1, 0));
+}
+
+#[test]
+fn a_dropped_wait_is_told_to_take_its_arrival_back() {
+    let transcript = Transcript::default();
+    let _listening = transcript.listen();
+    let phaser = Phaser::new();
+    let [mut a, _b] = phaser.register_array().unwrap();
+    let mut wait = a.wait();
+    assert_eq!(poll(&mut wait, Waker::noop()), Pending);
+    transcript.take();
+    drop(wait);
+    let told = [vec![there("resource", 0)], closed(WAIT)];
+    assert_eq!(transcript.take(), told.concat());
+    drop(a.wait());
+    assert!(transcript.take().is_empty(), "it was never polled");
+}
+
+#[test]
+fn a_departure_that_completes_a_phase_is_told_and_so_is_its_end() {
+    let transcript = Transcript::default();
+    let _listening = transcript.listen();
+    let phaser = Phaser::new();
+    let [mut a, mut b, c] = phaser.register_array().unwrap();
+    let [mut one, mut other] = [a.wait(), b.wait()];
+    assert_eq!(poll(&mut one, Waker::noop()), Pending);
+    assert_eq!(poll(&mut other, Waker::noop()), Pending);
+    transcript.take();
+    c.leave();
+    assert_eq!(transcript.take(), numbers("resource", 2, 2, 0));
+    // Nobody waits any more in the end.
+    drop(one);
+    assert_eq!(transcript.take(), closed(WAIT));
+    drop(other);
+    let told = [release("resource", 1, 0), closed(WAIT)];
+    assert_eq!(transcript.take(), told.concat());
+}
+
+#[test]
+fn a_held_release_is_told_when_it_comes() {
+    let transcript = Transcript::default();
+    let _listening = transcript.listen();
+    let phaser = Phaser::new();
+    let [mut a, mut b] = phaser.register_array().unwrap();
+    let mut other = a.wait();
+    assert_eq!(poll(&mut other, Waker::noop()), Pending);
+    transcript.take();
+    let leader = futures::FutureExt::now_or_never(b.wait_leader());
+    let leader = leader.unwrap().unwrap().expect("the last to arrive");
+    let told = [
+        begun(LEADER),
+        // All are there, and the phase is not over.
+        vec![there(&step_of(LEADER), 2)],
+        polled(LEADER, true),
+        closed(LEADER),
+    ];
+    assert_eq!(transcript.take(), told.concat());
+    let early = phaser.register().unwrap();
+    assert_eq!(transcript.take(), numbers("resource", 3, 3, 0));
+    leader.release();
+    assert_eq!(transcript.take(), release("resource", 1, 0));
+    drop(early);
+}
+
+#[test]
+fn an_action_is_over_before_its_phase_is_told() {
+    let transcript = Transcript::default();
+    let _listening = transcript.listen();
+    let seen = transcript.clone();
+    let phaser = Phaser::builder()
+        .on_phase(move |_, _| seen.write("the action".into()))
+        .build();
+    let mut participant = phaser.register().unwrap();
+    transcript.take();
+    participant.arrive().unwrap();
+    let told = [vec!["the action".into()], release("resource", 1, 0)];
+    assert_eq!(transcript.take(), told.concat());
+
+    let leader = futures::FutureExt::now_or_never(participant.wait_leader());
+    assert!(leader.unwrap().unwrap().is_none(), "it led by `arrive`");
+    transcript.take();
+    let leader = futures::FutureExt::now_or_never(participant.wait_leader());
+    let told = transcript.take();
+    assert_eq!(
+        told[2..4],
+        ["the action".into(), there(&step_of(LEADER), 1)]
+    );
+    drop(leader);
+}
+
+#[test]
+fn a_thread_that_waits_is_told_as_a_task_is() {
+    let transcript = Transcript::default();
+    let _listening = transcript.listen();
+    let phaser = Phaser::new();
+    let [mut a, mut b] = phaser.register_array().unwrap();
+    transcript.take();
+    let timed_out = a.wait_blocking_timeout(Duration::ZERO);
+    assert_eq!(timed_out, Err(WaitError::TimedOut));
+    let told = [
+        begun(BLOCKING),
+        arrival(BLOCKING, 1),
+        polled(BLOCKING, false),
+        vec![there("resource", 0)],
+        closed(BLOCKING),
+    ];
+    assert_eq!(transcript.take(), told.concat());
+    b.arrive().unwrap();
+    transcript.take();
+    assert!(a.wait_leader_blocking().unwrap().is_some());
+    assert_eq!(
+        transcript.take()[0],
+        begun("Participant::wait_leader_blocking")[0]
+    );
+}
+
+#[test]
+fn an_observer_is_told_and_arrives_never() {
+    let transcript = Transcript::default();
+    let _listening = transcript.listen();
+    let phaser = Phaser::new();
+    let participant = phaser.register().unwrap();
+    transcript.take();
+    let mut observation = phaser.observe(0);
+    assert!(polled_by_hand(&mut observation).is_pending());
+    let told = [begun(OBSERVE), polled(OBSERVE, false)];
+    assert_eq!(transcript.take(), told.concat());
+    participant.leave();
+    transcript.take();
+    assert_eq!(polled_by_hand(&mut observation), Poll::Ready(Ok(())));
+    assert_eq!(transcript.take(), polled(OBSERVE, true));
+    drop(observation);
+    assert_eq!(transcript.take(), closed(OBSERVE));
+}
+
+fn polled_by_hand<T>(future: &mut (impl Future<Output = T> + Unpin)) -> Poll<T> {
+    Pin::new(future).poll(&mut core::task::Context::from_waker(Waker::noop()))
+}
+
+#[test]
+fn a_close_is_told_and_stays() {
+    let transcript = Transcript::default();
+    let _listening = transcript.listen();
+    let phaser = Phaser::new();
+    let mut participant = phaser.register().unwrap();
+    transcript.take();
+    let is_closed = vec![update("resource", "closed", true)];
+    phaser.close();
+    let told = [numbers("resource", 1, 0, 0), is_closed.clone()];
+    assert_eq!(transcript.take(), told.concat());
+    assert_eq!(poll(&mut participant.wait(), Waker::noop()), Refused);
+    let told = [begun(WAIT), polled(WAIT, true), closed(WAIT)];
+    assert_eq!(transcript.take(), told.concat());
+    drop((participant, phaser));
+    transcript.take();
+
+    // It is the first that is told of this one.
+    Phaser::new().close();
+    assert_eq!(transcript.take()[4..5], is_closed);
+}
+
+#[test]
+fn a_phaser_that_was_used_unheard_is_told_as_it_stands() {
+    let (phaser, place) = (Phaser::new(), here!());
+    let [mut a, mut b] = phaser.register_array().unwrap();
+    a.arrive().unwrap();
+    b.arrive().unwrap();
+    assert_eq!(poll(&mut b.wait(), Waker::noop()), Led(0));
+    let mut wait = b.wait();
+    assert_eq!(poll(&mut wait, Waker::noop()), Pending);
+
+    let transcript = Transcript::default();
+    let listening = transcript.listen();
+    assert_eq!(poll(&mut wait, Waker::noop()), Pending);
+    let told = [
+        opened(&place, "Phaser::new", 2, 1, 1),
+        begun(WAIT),
+        polled(WAIT, false),
+    ];
+    assert_eq!(transcript.take(), told.concat());
+    drop(listening);
+    a.leave();
+    assert!(transcript.take().is_empty());
+}
+
+#[test]
+fn the_last_update_is_true_though_an_older_one_came_late() {
+    let late = |line, late: fn(Participant), meanwhile: fn(Participant)| {
+        let phaser = Phaser::new();
+        let [a, b] = phaser.register_array().unwrap();
+        let late = || {
+            // Opens the span, which others would wait for if that were late.
+            drop(phaser.register());
+            late(a);
+        };
+        late_update(
+            line,
+            late,
+            || meanwhile(b),
+            || {
+                [
+                    ("arrived", phaser.arrived() as u64),
+                    ("phase", phaser.phase()),
+                    ("parties", phaser.parties() as u64),
+                ]
+            },
+        );
+    };
+    let arrives = |mut participant: Participant| {
+        participant.arrive().unwrap();
+        mem::forget(participant);
+    };
+    let registers = |participant: Participant| {
+        mem::forget(participant.phaser().register());
+        mem::forget(participant);
+    };
+    late("arrived=1 arrived.op=override", arrives, registers);
+    // The other completes the phase, and tells so.
+    late("arrived=1 arrived.op=override", arrives, arrives);
+    late("parties=1 parties.op=override", drop, registers);
+    late("parties=1 parties.op=override", drop, drop);
+}
+
+/// One that waits, with its waker.
+struct Waiting {
+    wait: Pin<Box<dyn Future<Output = Outcome>>>,
+    waker: CountingWaker,
+}
+
+impl Waiting {
+    fn new(wait: impl Future<Output = Outcome> + 'static) -> Self {
+        let (mut wait, waker): (Pin<Box<dyn Future<Output = _>>>, _) =
+            (Box::pin(wait), CountingWaker::new());
+        assert_eq!(poll(&mut wait, &waker), Pending);
+        Self { wait, waker }
+    }
+
+    /// Asserts that it was woken, and is ready.
+    fn ends(&mut self) {
+        assert!(self.waker.wakes() > 0);
+        assert_ne!(poll(&mut self.wait, &self.waker), Pending);
+    }
+}
+
+/// Two that wait for a phase, an observer of it, and one that is missing.
+struct Scene {
+    phaser: Phaser,
+    waits: [Waiting; 2],
+    observation: Waiting,
+    missing: Option<Participant>,
+}
+
+impl Scene {
+    fn new(phaser: Phaser) -> Self {
+        let [a, b, missing] = phaser.register_array().unwrap();
+        let waits = [a, b]
+            .map(|mut participant| Waiting::new(async move { participant.wait().await.into() }));
+        let observed = phaser.clone();
+        let observation = Waiting::new(async move {
+            let end = observed.observe(0).await;
+            end.map_or(Refused, |()| Released(0))
+        });
+        Self {
+            phaser,
+            waits,
+            observation,
+            missing: Some(missing),
+        }
+    }
+
+    fn missing(&mut self) -> &mut Participant {
+        self.missing.as_mut().unwrap()
+    }
+
+    /// Whether those that wait depend on nobody else. Then they go on.
+    fn goes_on(&mut self) -> bool {
+        let phaser = &self.phaser;
+        if phaser.phase() == 0 && !phaser.is_closed() && phaser.arrived() < phaser.parties() {
+            return false;
+        }
+        self.waits.iter_mut().for_each(Waiting::ends);
+        self.observation.ends();
+        true
+    }
+}
+
+#[test]
+fn a_subscriber_that_panics_anywhere_keeps_nobody_waiting() {
+    let countdown = Arc::new(AtomicI32::new(-1));
+    let _listening = set_default(PanicsAfter(countdown.clone()));
+    let ways: [(&str, fn(&mut Scene)); _] = [
+        ("arrive", |scene| _ = scene.missing().arrive()),
+        ("wait", |scene| {
+            poll(&mut scene.missing().wait(), Waker::noop());
+        }),
+        ("lead", |scene| {
+            drop(futures::FutureExt::now_or_never(
+                scene.missing().wait_leader(),
+            ));
+        }),
+        ("block", |scene| _ = scene.missing().wait_blocking()),
+        ("leave", |scene| scene.missing.take().unwrap().leave()),
+        ("drop", |scene| drop(scene.missing.take())),
+        ("close", |scene| scene.phaser.close()),
+    ];
+    let actions = Arc::new(AtomicU64::new(0));
+    let plain = || Phaser::builder();
+    let closes = || Phaser::builder().close_on(Exit::Drop);
+    let acts = || {
+        let actions = actions.clone();
+        Phaser::builder().on_phase(move |_, _| _ = actions.fetch_add(1, Relaxed))
+    };
+    let builders: [(&str, &dyn Fn() -> Builder); _] =
+        [("plain", &plain), ("closes", &closes), ("acts", &acts)];
+    for ((way, act), (kind, builder)) in ways
+        .iter()
+        .flat_map(|way| builders.iter().map(move |builder| (way, builder)))
+    {
+        let (mut before, mut after) = (0, 0);
+        for calls in 0.. {
+            let mut scene = Scene::new(builder().build());
+            countdown.store(calls, Relaxed);
+            let acted = catch_unwind(AssertUnwindSafe(|| act(&mut scene)));
+            let panicked = countdown.swap(-1, Relaxed) < 0;
+            assert_eq!(acted.is_err(), panicked);
+            if scene.goes_on() {
+                after += 1;
+            } else {
+                // It has not come.
+                assert!(panicked, "{kind}, {way}");
+                before += 1;
+                scene.missing = None;
+                assert!(scene.goes_on());
+            }
+            let ended = !scene.phaser.is_closed();
+            let expected = u64::from(*kind == "acts" && ended);
+            assert_eq!(actions.swap(0, Relaxed), expected, "{kind}, {way}");
+            if !panicked {
+                break;
+            }
+        }
+        println!(
+            "{kind}, {way}: {before} panics before it counted, {} after",
+            after - 1
+        );
+        assert!(after > 4, "{kind}, {way}: {after} times");
+    }
+}
+
+#[test]
+fn a_subscriber_that_panics_anywhere_keeps_no_observer_of_a_phase_that_nobody_waits_for() {
+    let countdown = Arc::new(AtomicI32::new(-1));
+    let _listening = set_default(PanicsAfter(countdown.clone()));
+    for calls in 0.. {
+        let Scene {
+            phaser,
+            waits,
+            mut observation,
+            missing,
+        } = Scene::new(Phaser::new());
+        drop(missing);
+        countdown.store(calls, Relaxed);
+        let dropped = catch_unwind(AssertUnwindSafe(|| drop(waits)));
+        let panicked = countdown.swap(-1, Relaxed) < 0;
+        assert_eq!(dropped.is_err(), panicked);
+        assert_eq!(phaser.parties(), 0);
+        observation.ends();
+        if !panicked {
+            assert!(calls > 4, "{calls} calls");
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_registration_that_cannot_be_told_has_not_been() {
+    let countdown = Arc::new(AtomicI32::new(-1));
+    let _listening = set_default(PanicsAfter(countdown.clone()));
+    let mut scene = Scene::new(Phaser::new());
+    for calls in 0.. {
+        countdown.store(calls, Relaxed);
+        let registered = catch_unwind(|| scene.phaser.register_many(2));
+        let panicked = countdown.swap(-1, Relaxed) < 0;
+        assert_eq!(registered.is_err(), panicked);
+        drop(registered);
+        assert_eq!(scene.phaser.parties(), 3);
+        if !panicked {
+            assert!(calls > 4, "{calls} calls");
+            break;
+        }
+    }
+    assert!(!scene.goes_on());
+    scene.missing = None;
+    assert!(scene.goes_on());
+}
+
+#[test]
+fn a_subscriber_that_always_panics_makes_no_panic_abort() {
+    /// Panics at every event, when armed.
+    struct Panics(Arc<AtomicBool>);
+
+    impl<S: Subscriber> Layer<S> for Panics {
+        fn on_event(&self, _: &Event<'_>, _: Context<'_, S>) {
+            if self.0.load(Relaxed) {
+                resume_unwind(Box::new("a subscriber's panic"));
+            }
+        }
+    }
+
+    let armed = Arc::new(AtomicBool::new(false));
+    let _listening = set_default(tracing_subscriber::registry().with(Panics(armed.clone())));
+    let mut scene = Scene::new(Phaser::builder().close_on(Exit::Panic).build());
+    let participant = scene.missing.take();
+    let panicked = catch_unwind(AssertUnwindSafe(|| {
+        let _participant = participant;
+        armed.store(true, Relaxed);
+        resume_unwind(Box::new("its own panic"));
+    }));
+    armed.store(false, Relaxed);
+    assert_eq!(panicked.unwrap_err().downcast_ref(), Some(&"its own panic"));
+    assert_eq!(
+        (scene.phaser.parties(), scene.phaser.is_closed()),
+        (2, true)
+    );
+    assert!(scene.goes_on());
+}
