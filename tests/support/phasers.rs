@@ -7,7 +7,7 @@ use atomic_barrier::{
 
 pub fn participants<const N: usize>() -> (Phaser, [Participant; N]) {
     let phaser = Phaser::new();
-    let participants = [(); N].map(|()| phaser.register().unwrap());
+    let participants = phaser.register_array().unwrap();
     (phaser, participants)
 }
 

@@ -26,7 +26,7 @@ use tracing_subscriber::{
     layer::{Context, SubscriberExt},
 };
 
-use support::by_hand::{
+use support::polling::{
     CountingWaker,
     Outcome::{self, *},
     poll,
@@ -427,7 +427,8 @@ impl Scene {
 fn a_subscriber_that_panics_anywhere_keeps_nobody_waiting() {
     let countdown = Arc::new(AtomicI32::new(-1));
     let _listening = set_default(PanicsAfter(countdown.clone()));
-    let ways: [(&str, fn(&mut Scene)); _] = [
+    type Way = fn(&mut Scene);
+    let ways: [(&str, Way); 7] = [
         ("arrive", |scene| _ = scene.missing().arrive()),
         ("wait", |scene| {
             poll(&mut scene.missing().wait(), Waker::noop());
@@ -449,7 +450,7 @@ fn a_subscriber_that_panics_anywhere_keeps_nobody_waiting() {
         let actions = actions.clone();
         Phaser::builder().on_phase(move |_, _| _ = actions.fetch_add(1, Relaxed))
     };
-    let builders: [(&str, &dyn Fn() -> Builder); _] =
+    let builders: [(&str, &dyn Fn() -> Builder); 3] =
         [("plain", &plain), ("closes", &closes), ("acts", &acts)];
     for ((way, act), (kind, builder)) in ways
         .iter()
