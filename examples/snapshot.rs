@@ -1,6 +1,6 @@
 //! The checkpoint of a service, small: several workers count words, and wait for each other every few lines.
-//! One of them saves what all have counted before any of them goes on; if a worker is lost, the others take
-//! over its lines, or all stop.
+//! What all have counted is saved before any of them goes on; if a worker is lost, the others take over its
+//! lines, or all stop.
 //!
 //! ```text
 //! cargo run --example snapshot
@@ -29,12 +29,12 @@ use atomic_barrier::{
 use clap::{Parser, ValueEnum};
 use examples::{Output, Text, counted, number, print, progress, runtime, words};
 use indicatif::ProgressBar;
-use tokio::task::{JoinSet, spawn_blocking};
+use tokio::task::JoinSet;
 
 /// Counts the words of a text with several workers, and saves the counts every few lines.
 ///
-/// The workers take the lines in turns, and wait for each other after every few lines. One of them saves what
-/// all have counted while the others wait, so each snapshot is of the text up to one line. It replaces the one
+/// The workers take the lines in turns, and wait for each other after every few lines. The last saves what all
+/// have counted while the others wait, so each snapshot is of the text up to one line. It replaces the one
 /// before only once it is whole and on the disk.
 #[derive(Parser)]
 struct Options {
@@ -147,9 +147,12 @@ fn run(job: Job) -> Result<()> {
 
 /// Runs all workers. Returns the failures of those that were lost, if the others went on to the end.
 async fn work(job: &Arc<Job>) -> Result<Vec<Error>> {
+    let saving = job.clone();
+    // Once in each phase, also in one that is complete because a worker was lost.
+    let builder = Phaser::builder().on_phase(move |_, _| saving.end_phase());
     let phaser = match job.on_loss {
-        OnLoss::Stop => Phaser::builder().close_on(Exit::Drop).build(),
-        OnLoss::Continue => Phaser::new(),
+        OnLoss::Stop => builder.close_on(Exit::Drop).build(),
+        OnLoss::Continue => builder.build(),
     };
     let participants = phaser.register_many(job.tallies.len())?;
     let mut workers: JoinSet<_> = participants
@@ -215,14 +218,7 @@ impl Job {
                 return Ok(());
             };
             self.count_lines(worker, &lines)?;
-            if let Some(leader) = participant.wait_leader().await? {
-                if let Err(failure) = self.complete().await {
-                    let mut plan = self.plan();
-                    plan.lines.clear();
-                    plan.failure = Some(failure);
-                }
-                leader.release();
-            }
+            participant.wait().await?;
         }
     }
 
@@ -242,19 +238,25 @@ impl Job {
         Ok(())
     }
 
-    /// Ends a phase, in which all workers that are left have arrived: saves what they have counted, and plans
-    /// the next phase.
-    async fn complete(self: &Arc<Self>) -> Result<()> {
+    /// Ends a phase, in which all workers that are left have arrived.
+    fn end_phase(&self) {
+        if let Err(failure) = self.save_and_plan() {
+            let mut plan = self.plan();
+            plan.lines.clear();
+            plan.failure = Some(failure);
+        }
+    }
+
+    /// Saves what the workers have counted, and plans the next phase.
+    fn save_and_plan(&self) -> Result<()> {
         let left = mem::take(&mut self.plan().left);
         let lines = if left.is_empty() {
             let snapshots = self.plan().snapshots;
             let end = self.text.lines.len().min((snapshots + 1) * self.every);
             // All lines up to `end` are counted, and none after them.
             let snapshot = self.snapshot(snapshots, end)?;
-            let job = self.clone();
-            // Other tasks run while the disk works. If this one is dropped meanwhile, the others go on, but
-            // the snapshot is made already.
-            spawn_blocking(move || job.out.lock().unwrap().write(snapshot.as_bytes())).await??;
+            // It blocks its thread, which has nothing else to do: all tasks wait for this.
+            self.out.lock().unwrap().write(snapshot.as_bytes())?;
             self.bar.set_position(end as u64);
             self.plan().snapshots += 1;
             (end..self.text.lines.len().min(end + self.every)).collect()
