@@ -27,8 +27,10 @@
 //! | [a fixed number of tasks meet](#a-fixed-number-of-tasks-meet) | [`Barrier::wait`] |
 //! | [tasks come and go](#tasks-come-and-go) | [`Phaser::register`] |
 //! | [one task acts for all](#one-task-acts-for-all) | [`Barrier::wait_leader`] |
+//! | [an action in each phase](#an-action-in-each-phase) | [`Builder::on_phase`](phaser::Builder::on_phase) |
 //! | [announce and go on](#announce-and-go-on) | [`Barrier::arrive`] |
 //! | [observe without taking part](#observe-without-taking-part) | [`Barrier::observe`], [`Phaser::observe`] |
+//! | [name the missing](#name-the-missing) | [`Phaser::missing`] |
 //! | [threads](#threads) | [`Barrier::wait_blocking`] |
 //! | [across machines](#across-machines) | a barrier in each process, and one wait per process (`docs/scaling-out.md` in the repository) |
 //! | [nobody goes on if one dies](#nobody-goes-on-if-one-dies) | [`Builder::close_on`](phaser::Builder::close_on) |
@@ -66,7 +68,7 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn core::error::Error>> {
 //! let phaser = Phaser::new();
-//! let (mut stays, goes) = (phaser.register()?, phaser.register()?);
+//! let [mut stays, goes] = phaser.register_array()?;
 //! tokio::spawn(async move { drop(goes) });
 //! assert_eq!(stays.wait().await?.phase(), 0);
 //! # Ok(())
@@ -97,7 +99,29 @@
 //!
 //! | tokio | std | C++ | Java | .NET | Python |
 //! |---|---|---|---|---|---|
-//! | two waits | two waits | completion function of `barrier` | `CyclicBarrier(n, action)`, `Phaser.onAdvance` | post-phase action of `Barrier` | `threading.Barrier(action=...)` |
+//! | two waits | two waits | two waits | two waits | two waits | two waits |
+//!
+//! ## An action in each phase
+//!
+//! It runs once, in the call that completes the phase, before anybody goes on: in the last arrival, or
+//! where the last that was missing leaves.
+//!
+//! ```
+//! # use atomic_barrier::Phaser;
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn core::error::Error>> {
+//! let report = |phase, participants| println!("{participants} have done step {phase}");
+//! let phaser = Phaser::builder().on_phase(report).build();
+//! let [mut a, b] = phaser.register_array()?;
+//! tokio::spawn(async move { drop(b) });
+//! assert_eq!(a.wait().await?.phase(), 0);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | tokio | std | C++ | Java | .NET | Python |
+//! |---|---|---|---|---|---|
+//! | | | completion function of `barrier` | `Phaser.onAdvance`, `CyclicBarrier(n, action)` | post-phase action of `Barrier` | `threading.Barrier(action=...)` |
 //!
 //! ## Announce and go on
 //!
@@ -139,6 +163,27 @@
 //! | tokio | std | C++ | Java | .NET | Python |
 //! |---|---|---|---|---|---|
 //! | | | | `Phaser.awaitAdvance(phase)` | | |
+//!
+//! ## Name the missing
+//!
+//! A phaser lists those that have not arrived, at any time and for any thread: its participants that have
+//! [names](phaser::Participant::named). So does its `Debug`.
+//!
+//! ```
+//! # use atomic_barrier::Phaser;
+//! # fn main() -> Result<(), Box<dyn core::error::Error>> {
+//! let phaser = Phaser::new();
+//! let [mut reader, writer] = phaser.register_array()?;
+//! let _writer = writer.named("writer");
+//! reader.arrive()?;
+//! assert_eq!(phaser.missing(), ["writer".into()]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | tokio | std | C++ | Java | .NET | Python |
+//! |---|---|---|---|---|---|
+//! | | | | `Phaser.getUnarrivedParties` (how many) | `Barrier.ParticipantsRemaining` (how many) | `Barrier.n_waiting` (of the others) |
 //!
 //! ## Threads
 //!
@@ -190,7 +235,7 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn core::error::Error>> {
 //! let phaser = Phaser::builder().close_on(Exit::Drop).build();
-//! let (mut mine, other) = (phaser.register()?, phaser.register()?);
+//! let [mut mine, other] = phaser.register_array()?;
 //! tokio::spawn(async move { drop(other) });
 //! assert!(mine.wait().await.is_err());
 //! # Ok(())

@@ -140,7 +140,7 @@ impl Phaser {
     /// # async fn main() -> Result<(), Box<dyn core::error::Error>> {
     /// // Nobody goes on if one panics.
     /// let phaser = Phaser::builder().close_on(Exit::Panic).build();
-    /// let (mut mine, other) = (phaser.register()?, phaser.register()?);
+    /// let [mut mine, other] = phaser.register_array()?;
     /// let task = tokio::spawn(async move {
     ///     let _other = other;
     ///     panic!("did not do its part");

@@ -28,7 +28,7 @@ impl Participant {
     ///
     /// # fn main() -> Result<(), Box<dyn core::error::Error>> {
     /// let phaser = atomic_barrier::Phaser::new();
-    /// let (mut a, mut b) = (phaser.register()?, phaser.register()?);
+    /// let [mut a, mut b] = phaser.register_array()?;
     /// let other = thread::spawn(move || b.wait_blocking());
     /// assert_eq!(a.wait_blocking()?.phase(), 0);
     /// # assert!(other.join().unwrap().is_ok());
@@ -55,7 +55,7 @@ impl Participant {
     ///
     /// # fn main() -> Result<(), Box<dyn core::error::Error>> {
     /// let phaser = Phaser::new();
-    /// let (mut a, _b) = (phaser.register()?, phaser.register()?);
+    /// let [mut a, _b] = phaser.register_array()?;
     /// let result = a.wait_blocking_timeout(Duration::from_millis(1));
     /// assert_eq!(result, Err(WaitError::TimedOut));
     /// assert_eq!(phaser.arrived(), 0);
@@ -157,7 +157,7 @@ impl Participant {
     ///
     /// # fn main() -> Result<(), Box<dyn core::error::Error>> {
     /// let phaser = Phaser::new();
-    /// let (mut a, b) = (phaser.register()?, phaser.register()?);
+    /// let [mut a, b] = phaser.register_array()?;
     /// let result = a.wait_leader_blocking_timeout(Duration::from_millis(1));
     /// assert_eq!(result.unwrap_err(), WaitError::TimedOut);
     /// b.leave();

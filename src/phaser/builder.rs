@@ -69,7 +69,7 @@ impl Builder {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn core::error::Error>> {
     /// let phaser = Phaser::builder().close_on(Exit::Drop).build();
-    /// let (mut mine, mut done, other) = (phaser.register()?, phaser.register()?, phaser.register()?);
+    /// let [mut mine, mut done, other] = phaser.register_array()?;
     /// done.arrive()?;
     /// // This participant has done its part and says so.
     /// done.leave();
@@ -114,7 +114,7 @@ impl Builder {
     ///     // All have added their part, and nobody has gone on.
     ///     move |_phase, _participants| report.store(sum.swap(0, Relaxed), Relaxed)
     /// }).build();
-    /// let (mut a, mut b) = (phaser.register()?, phaser.register()?);
+    /// let [mut a, mut b] = phaser.register_array()?;
     /// let work = async |mine: u64, participant: &mut atomic_barrier::phaser::Participant| {
     ///     sum.fetch_add(mine, Relaxed);
     ///     participant.wait().await

@@ -86,7 +86,7 @@ impl From<Closed> for RegisterError {
 /// use atomic_barrier::{Phaser, phaser::WaitError};
 ///
 /// let phaser = Phaser::new();
-/// let (mut a, _b) = (phaser.register()?, phaser.register()?);
+/// let [mut a, _b] = phaser.register_array()?;
 /// phaser.close();
 /// let error = a.wait_blocking_timeout(Duration::from_secs(1)).unwrap_err();
 /// assert_eq!(error, WaitError::Closed);

@@ -219,7 +219,7 @@ impl Participant {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn core::error::Error>> {
     /// let phaser = atomic_barrier::Phaser::new();
-    /// let (mut a, mut b) = (phaser.register()?, phaser.register()?);
+    /// let [mut a, mut b] = phaser.register_array()?;
     /// let (a, b) = tokio::join!(a.wait(), b.wait());
     /// assert!(!a?.is_leader() && b?.is_leader());
     /// # Ok(())
@@ -245,7 +245,7 @@ impl Participant {
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() -> Result<(), Box<dyn core::error::Error>> {
     /// # let phaser = atomic_barrier::Phaser::new();
-    /// # let (mut mine, mut other) = (phaser.register()?, phaser.register()?);
+    /// # let [mut mine, mut other] = phaser.register_array()?;
     /// # tokio::spawn(async move {
     /// #     tokio::time::sleep(Duration::from_secs(1)).await;
     /// #     let _ = other.wait().await;
@@ -312,7 +312,7 @@ impl Participant {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn core::error::Error>> {
     /// let phaser = atomic_barrier::Phaser::new();
-    /// let (mut a, mut b) = (phaser.register()?, phaser.register()?);
+    /// let [mut a, mut b] = phaser.register_array()?;
     /// assert_eq!(a.arrive()?, 0);
     /// assert_eq!(a.arrive()?, 0);
     /// assert_eq!(b.arrive()?, 0);
@@ -370,7 +370,7 @@ impl Participant {
     /// ```
     /// # fn main() -> Result<(), Box<dyn core::error::Error>> {
     /// let phaser = atomic_barrier::Phaser::new();
-    /// let (mut a, b) = (phaser.register()?, phaser.register()?);
+    /// let [mut a, b] = phaser.register_array()?;
     /// a.arrive()?;
     /// b.leave();
     /// assert_eq!((phaser.phase(), phaser.parties()), (1, 1));
@@ -901,7 +901,7 @@ impl<'a> Future for WaitLeader<'a> {
 /// use atomic_barrier::{Phaser, phaser::Leader};
 ///
 /// let phaser = Phaser::new();
-/// let (mut a, mut b) = (phaser.register()?, phaser.register()?);
+/// let [mut a, mut b] = phaser.register_array()?;
 /// a.arrive()?;
 /// let leader: Leader<'_> = b.wait_leader().await?.expect("the last to arrive");
 /// // All have come: the phase is complete, and `a` waits on.
