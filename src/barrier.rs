@@ -10,7 +10,7 @@ mod state;
 mod wait;
 mod waiter;
 
-use alloc::sync::Arc;
+use alloc::{sync::Arc, vec::Vec};
 use core::{
     fmt,
     panic::{RefUnwindSafe, UnwindSafe},
@@ -711,6 +711,7 @@ impl Barrier {
             arrived: self.state.arrived_of(word),
             number: self.state.generation_of(word),
             is_closed: false,
+            missing: Vec::new(),
         }
     }
 }

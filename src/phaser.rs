@@ -431,8 +431,7 @@ impl Phaser {
     /// ```
     #[must_use]
     pub fn missing(&self) -> Vec<Arc<str>> {
-        let (word, phase) = self.shared.state.load_with_phase();
-        self.shared.missing(word, phase)
+        self.shared.numbers().missing
     }
 }
 
@@ -445,16 +444,15 @@ impl Default for Phaser {
 
 impl fmt::Debug for Phaser {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (word, phase) = self.shared.state.load_with_phase();
-        let missing = self.shared.missing(word, phase);
+        let numbers = self.shared.numbers();
         let mut fields = f.debug_struct("Phaser");
         fields
-            .field("phase", &phase)
-            .field("parties", &word.participants())
-            .field("arrived", &word.arrived())
-            .field("closed", &word.is_closed());
-        if !missing.is_empty() {
-            fields.field("missing", &First(&missing));
+            .field("phase", &numbers.number)
+            .field("parties", &numbers.parties)
+            .field("arrived", &numbers.arrived)
+            .field("closed", &numbers.is_closed);
+        if !numbers.missing.is_empty() {
+            fields.field("missing", &First(&numbers.missing));
         }
         fields.finish_non_exhaustive()
     }
@@ -477,14 +475,6 @@ impl fmt::Debug for First<'_> {
 }
 
 impl Shared {
-    /// The names of those that are missing in `phase`, the current one by `word`.
-    fn missing(&self, word: Snapshot, phase: u64) -> Vec<Arc<str>> {
-        if word.arrived() == word.participants() {
-            return Vec::new();
-        }
-        self.names.missing(phase)
-    }
-
     /// Wakes all that wait for the end of `phase`, which the caller has led and released.
     fn released(&self, phase: u64) {
         self.state.note_release(phase);
@@ -538,11 +528,17 @@ impl Shared {
 
     fn numbers(&self) -> Numbers {
         let (word, phase) = self.state.load_with_phase();
+        let is_complete = word.arrived() == word.participants();
         Numbers {
             parties: word.participants(),
             arrived: word.arrived(),
             number: phase,
             is_closed: word.is_closed(),
+            missing: if is_complete {
+                Vec::new()
+            } else {
+                self.names.missing(phase)
+            },
         }
     }
 

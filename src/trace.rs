@@ -5,16 +5,18 @@
 //! reads. A barrier or phaser is a *resource*; a wait is an *async op* of it, whose polls are reported
 //! one by one.
 
+use alloc::{sync::Arc, vec::Vec};
+
 #[cfg(not(all(
     feature = "tracing",
     not(any(atomic_barrier_loom, atomic_barrier_shuttle))
 )))]
-pub(crate) use self::disabled::{AsyncOp, Resource, Step, op_arrived};
+pub(crate) use self::disabled::{AsyncOp, Resource, Step, op_arrived, op_named};
 #[cfg(all(
     feature = "tracing",
     not(any(atomic_barrier_loom, atomic_barrier_shuttle))
 ))]
-pub(crate) use self::enabled::{AsyncOp, Resource, Step, op_arrived};
+pub(crate) use self::enabled::{AsyncOp, Resource, Step, op_arrived, op_named};
 
 /// What a resource is.
 #[derive(Clone, Copy)]
@@ -31,6 +33,8 @@ pub(crate) struct Numbers {
     /// The number of the generation or phase.
     pub(crate) number: u64,
     pub(crate) is_closed: bool,
+    /// The names of those that have not arrived, as far as they have one.
+    pub(crate) missing: Vec<Arc<str>>,
 }
 
 #[cfg(all(
@@ -38,10 +42,11 @@ pub(crate) struct Numbers {
     not(any(atomic_barrier_loom, atomic_barrier_shuttle))
 ))]
 mod enabled {
-    use alloc::sync::Arc;
+    use alloc::{sync::Arc, vec::Vec};
     use core::{
         iter,
         panic::{Location, RefUnwindSafe, UnwindSafe},
+        sync::atomic::{AtomicBool, Ordering},
         task::Poll,
     };
     use std::sync::OnceLock;
@@ -76,7 +81,12 @@ mod enabled {
         created: &'static Location<'static>,
         /// Opened on first use, since no subscriber is there yet when a `static` is made.
         span: OnceLock<Span>,
+        /// Whether names have been reported.
+        has_names: AtomicBool,
     }
+
+    /// How many names are reported.
+    const MOST_NAMES: usize = 8;
 
     /// What has changed.
     #[derive(Clone, Copy, PartialEq)]
@@ -97,6 +107,7 @@ mod enabled {
                 kind,
                 created: Location::caller(),
                 span: OnceLock::new(),
+                has_names: AtomicBool::new(false),
             }
         }
 
@@ -187,6 +198,18 @@ mod enabled {
                 arrived = numbers.arrived,
                 arrived.op = "override",
             );
+            // Relaxed: a thread that has named nobody need not report that all have arrived.
+            if !numbers.missing.is_empty() || self.has_names.load(Ordering::Relaxed) {
+                self.has_names.store(true, Ordering::Relaxed);
+                let shown = numbers.missing.iter().take(MOST_NAMES).cloned();
+                let more = numbers.missing.get(MOST_NAMES).map(|_| "...".into());
+                let names: Vec<_> = shown.chain(more).collect();
+                trace!(
+                    target: "runtime::resource::state_update",
+                    missing = &*names.join(", "),
+                    missing.op = "override",
+                );
+            }
             if change == Change::Any && numbers.is_closed {
                 trace!(
                     target: "runtime::resource::state_update",
@@ -209,6 +232,20 @@ mod enabled {
     #[inline(never)]
     fn emit_op_arrived() {
         trace!(target: "runtime::resource::async_op::state_update", arrived = true);
+    }
+
+    /// Reports the name of the participant whose wait's [`Step`] is taken.
+    #[inline]
+    pub(crate) fn op_named<'a>(name: impl FnOnce() -> Option<&'a str>) {
+        if is_enabled() {
+            name().into_iter().for_each(emit_op_name);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn emit_op_name(name: &str) {
+        trace!(target: "runtime::resource::async_op::state_update", name);
     }
 
     /// The spans of one wait, from its first poll that a subscriber listens to. Shared, so that a future
@@ -355,6 +392,9 @@ mod disabled {
 
     #[inline(always)]
     pub(crate) fn op_arrived() {}
+
+    #[inline(always)]
+    pub(crate) fn op_named<'a>(_name: impl FnOnce() -> Option<&'a str>) {}
 
     #[derive(Debug)]
     pub(crate) struct AsyncOp;

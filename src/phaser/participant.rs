@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     sync::Ordering,
-    trace::{AsyncOp, Step, op_arrived},
+    trace::{AsyncOp, Step, op_arrived, op_named},
     wake::wake_all,
 };
 
@@ -115,6 +115,7 @@ impl Participant {
         let mut index = self.name_slot().unwrap_or_else(|| names.take(self.slot));
         names.register_anew(&mut index, self.owed(), || name);
         self.name = NonZero::new(index + 1);
+        self.phaser.shared.parties_changed();
         self
     }
 
@@ -750,6 +751,7 @@ impl<'a> Waiting<'a> {
         if !self.is_polled {
             self.is_polled = true;
             participant.settle();
+            op_named(|| participant.name());
             if participant.state != WaitState::Due {
                 op_arrived();
             }

@@ -140,6 +140,58 @@ fn an_arrival_is_told_and_a_wait_after_it_has_arrived() {
 }
 
 #[test]
+fn names_are_told_of_waits_and_of_those_that_are_missing() {
+    let transcript = Transcript::default();
+    let _listening = transcript.listen();
+    let missing = |scope: &str, names: &str| vec![update(scope, "missing", names)];
+    let phaser = Phaser::new();
+    let [a, b] = phaser.register_array().unwrap();
+    transcript.take();
+    let mut a = a.named("reader");
+    let told = [numbers("resource", 2, 0, 0), missing("resource", "reader")];
+    assert_eq!(transcript.take(), told.concat());
+    let b = b.named("writer");
+    let told = transcript.take();
+    assert_eq!(told[3..], missing("resource", "reader, writer"));
+
+    let mut wait = a.wait();
+    assert_eq!(poll(&mut wait, Waker::noop()), Pending);
+    let scope = step_of(WAIT);
+    let name = format!("{scope} | runtime::resource::async_op::state_update name=reader");
+    let told = [
+        begun(WAIT),
+        vec![name, there(&scope, 1)],
+        missing(&scope, "writer"),
+        vec![has_arrived(WAIT)],
+        polled(WAIT, false),
+    ];
+    assert_eq!(transcript.take(), told.concat());
+    b.leave();
+    let told = [numbers("resource", 1, 1, 0), missing("resource", "")];
+    assert_eq!(transcript.take(), told.concat());
+    assert_eq!(poll(&mut wait, Waker::noop()), Led(0));
+    let told = [
+        release(&scope, 1, 0),
+        missing(&scope, "reader"),
+        polled(WAIT, true),
+    ];
+    assert_eq!(transcript.take(), told.concat());
+    drop(wait);
+    drop(a);
+
+    let many = phaser.register_many(9).unwrap().into_iter();
+    let _many: Vec<_> = (0..9)
+        .zip(many)
+        .map(|(i, one)| one.named(format!("{i}")))
+        .collect();
+    let told = transcript.take().pop();
+    assert_eq!(
+        told,
+        missing("resource", "0, 1, 2, 3, 4, 5, 6, 7, ...").pop()
+    );
+}
+
+#[test]
 fn a_dropped_wait_is_told_to_take_its_arrival_back() {
     let transcript = Transcript::default();
     let _listening = transcript.listen();
