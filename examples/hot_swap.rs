@@ -53,7 +53,7 @@ struct Options {
           value_parser = number(1..=10_000))]
     deadline_ms: u32,
 
-    /// Deadlines that one round may miss before the run is given up
+    /// Deadlines that one round may miss before the run is aborted
     #[arg(long, default_value_t = 10, value_parser = number(1..=1000))]
     attempts: u32,
 
@@ -298,7 +298,7 @@ async fn operate(
             attempt += 1;
             ensure!(
                 attempt < options.attempts,
-                "round {round} was given up: {} of {} ms missed",
+                "round {round} was aborted: {} of {} ms missed",
                 counted(attempt as usize, "deadline"),
                 options.deadline_ms
             );

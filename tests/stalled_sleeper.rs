@@ -5,15 +5,15 @@
 use std::io::{self, Write};
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-#[path = "stalled_sleeper/round.rs"]
-mod round;
+#[path = "stalled_sleeper/traced.rs"]
+mod traced;
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #[test]
 fn a_leader_goes_on_wherever_a_sleeper_is_stalled() {
     use std::collections::{BTreeMap, BTreeSet};
 
-    use round::{Outcome, Round};
+    use traced::{Outcome, Traced};
 
     /// How many stops are spread over the victim's path.
     const SPREAD: usize = 100;
@@ -21,25 +21,25 @@ fn a_leader_goes_on_wherever_a_sleeper_is_stalled() {
     const LAST: usize = 160;
     const APART: usize = 8;
 
-    if round::is_child() {
-        round::child();
+    if traced::is_child() {
+        traced::child();
     }
 
-    let Some(mut round) = Round::start() else {
+    let Some(mut traced) = Traced::start() else {
         return skipped("this machine does not permit ptrace");
     };
-    let length = round.step(usize::MAX);
-    assert_eq!(round.outcome(), Outcome::Led, "the victim sleeps");
+    let length = traced.step(usize::MAX);
+    assert_eq!(traced.outcome(), Outcome::Led, "the victim sleeps");
 
     let spread = (0..SPREAD).map(|i| i * length / SPREAD);
     let last = (length.saturating_sub(LAST)..length).step_by(APART);
     let stops: BTreeSet<_> = spread.chain(last).collect();
     let mut outcomes = BTreeMap::<_, Vec<_>>::new();
     for stop in stops {
-        let mut round = Round::start().expect("ptrace was permitted before");
+        let mut traced = Traced::start().expect("ptrace was permitted before");
         // Paths differ by a few instructions, so it may be asleep before.
-        let stop = round.step(stop);
-        outcomes.entry(round.outcome()).or_default().push(stop);
+        let stop = traced.step(stop);
+        outcomes.entry(traced.outcome()).or_default().push(stop);
     }
 
     let count = |outcome| outcomes.get(&outcome).map_or(0, Vec::len);

@@ -18,7 +18,7 @@ use crate::{
     tasks::Flavour,
 };
 
-/// What all comparisons can be told.
+/// The options of every comparison.
 #[derive(Args, Clone, Debug)]
 pub struct Options {
     /// A look in a few seconds: fewer and shorter rounds, and two runtimes
@@ -94,7 +94,7 @@ impl Options {
 
 /// Something that can be done with any of the peers.
 pub trait Work {
-    /// Does it with barriers for `n` parties as often as it is told; returns how long that took.
+    /// Does it `times` times with barriers for `n` parties; returns how long that took.
     fn run<B: Peer>(&self, n: usize, times: u64) -> Duration;
 }
 
@@ -115,8 +115,8 @@ impl fmt::Debug for Column<'_> {
 }
 
 impl<'a> Column<'a> {
-    /// A column whose figures come from `sample`, which does for `n` parties what is measured as
-    /// often as it is told.
+    /// A column whose figures come from `sample`, which does what is measured for so many parties, so
+    /// many times.
     pub fn new(name: &'static str, sample: impl Fn(usize, u64) -> Duration + 'a) -> Self {
         let sample = Box::new(sample);
         Self { name, sample }

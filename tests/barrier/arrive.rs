@@ -42,9 +42,9 @@ fn an_arrival_counts_at_once() {
         assert_eq!(poll(arrival, &waker), Pending);
     }
     // Polling adds nothing to it.
-    assert_eq!((counts(&barrier), waker.held()), ((2, 0), 2));
+    assert_eq!((counts(&barrier), waker.clones()), ((2, 0), 2));
     assert_eq!(poll(&mut barrier.wait(), Waker::noop()), Led(0));
-    assert_eq!((waker.wakes(), waker.held()), (2, 0));
+    assert_eq!((waker.wakes(), waker.clones()), (2, 0));
     for arrival in &mut arrivals {
         assert_eq!(poll(arrival, &waker), Released(0));
     }
@@ -58,10 +58,10 @@ fn a_dropped_arrival_still_counts() {
     assert_eq!(counts(&barrier), (1, 0));
     let mut polled = barrier.arrive();
     assert_eq!(poll(&mut polled, &waker), Pending);
-    assert_eq!(waker.held(), 1);
+    assert_eq!(waker.clones(), 1);
     drop(polled);
     // Its waker goes, its arrival stays.
-    assert_eq!((counts(&barrier), waker.held()), ((2, 0), 0));
+    assert_eq!((counts(&barrier), waker.clones()), ((2, 0), 0));
 
     assert_eq!(poll(&mut barrier.wait(), Waker::noop()), Led(0));
     assert_eq!((counts(&barrier), waker.wakes()), ((0, 1), 0));
@@ -81,7 +81,7 @@ fn the_last_arrival_leads_and_releases_the_others_within_the_call() {
             assert_eq!(counts(&barrier), (0, generation + 1));
             for (wait, waker) in waits.iter_mut().zip(&wakers) {
                 assert_eq!(waker.wakes() as u64, generation + 1);
-                assert_eq!(waker.held(), 0);
+                assert_eq!(waker.clones(), 0);
                 assert_eq!(poll(wait, waker), Released(generation));
             }
             assert_eq!(poll(&mut last, &unclonable_waker()), Led(generation));
@@ -152,15 +152,15 @@ fn only_the_last_waker_of_an_arrival_is_woken() {
     for waker in &wakers {
         for _ in 0..2 {
             assert_eq!(poll(&mut arrival, waker), Pending);
-            assert_eq!(waker.held(), 1);
-            assert_eq!(wakers.iter().map(CountingWaker::held).sum::<usize>(), 1);
+            assert_eq!(waker.clones(), 1);
+            assert_eq!(wakers.iter().map(CountingWaker::clones).sum::<usize>(), 1);
         }
     }
     assert_eq!(counts(&barrier), (1, 0));
     drop(barrier.arrive());
     let wakes = wakers.each_ref().map(CountingWaker::wakes);
     assert_eq!(wakes, [0, 0, 0, 1]);
-    assert_eq!(wakers.iter().map(CountingWaker::held).sum::<usize>(), 0);
+    assert_eq!(wakers.iter().map(CountingWaker::clones).sum::<usize>(), 0);
     assert_eq!(poll(&mut arrival, &wakers[0]), Released(0));
 }
 
@@ -242,12 +242,12 @@ fn an_arrival_while_the_release_is_held_counts_in_the_next_generation() {
     assert_eq!(poll(&mut of_next, &waker), Pending);
     leader.release();
     assert_eq!(counts(&barrier), (2, 1));
-    assert_eq!((waker.wakes(), waker.held()), (1, 1));
+    assert_eq!((waker.wakes(), waker.clones()), (1, 1));
     assert_eq!(poll(&mut of_this, &waker), Released(0));
     assert_eq!(poll(&mut of_next, &waker), Pending);
 
     assert_eq!(poll(&mut barrier.arrive(), &waker), Led(1));
-    assert_eq!((waker.wakes(), waker.held()), (2, 0));
+    assert_eq!((waker.wakes(), waker.clones()), (2, 0));
     assert_eq!(poll(&mut of_next, &waker), Released(1));
 }
 
@@ -262,10 +262,10 @@ fn the_arrival_that_would_complete_the_next_generation_counts_when_polled_after_
 
         let [mut polled, mut unpolled, dropped] = [(); 3].map(|()| barrier.arrive());
         assert_eq!(poll(&mut polled, &waker), Pending);
-        assert_eq!((counts(&barrier), waker.held()), ((n, 0), 1));
+        assert_eq!((counts(&barrier), waker.clones()), ((n, 0), 1));
         leader.release();
         assert_eq!(counts(&barrier), (n - 1, 1));
-        assert_eq!((waker.wakes(), waker.held()), (1, 0));
+        assert_eq!((waker.wakes(), waker.clones()), (1, 0));
         // This one is lost.
         drop(dropped);
         assert_eq!(counts(&barrier), (n - 1, 1));
@@ -293,9 +293,9 @@ fn an_arrival_that_queued_counts_for_good_once_it_is_counted() {
     assert_eq!((counts(&barrier), waker.wakes()), ((0, 1), 1));
 
     assert_eq!(poll(&mut queued, &waker), Pending);
-    assert_eq!((counts(&barrier), waker.held()), ((1, 1), 1));
+    assert_eq!((counts(&barrier), waker.clones()), ((1, 1), 1));
     drop(queued);
-    assert_eq!((counts(&barrier), waker.held()), ((1, 1), 0));
+    assert_eq!((counts(&barrier), waker.clones()), ((1, 1), 0));
 }
 
 #[test]
@@ -305,9 +305,9 @@ fn an_arrival_that_queues_and_is_dropped_takes_its_waker() {
     let leader = lead(&barrier);
     let mut queued = barrier.arrive();
     assert_eq!(poll(&mut queued, &waker), Pending);
-    assert_eq!(waker.held(), 1);
+    assert_eq!(waker.clones(), 1);
     drop(queued);
-    assert_eq!(waker.held(), 0);
+    assert_eq!(waker.clones(), 0);
     leader.release();
     assert_eq!((counts(&barrier), waker.wakes()), ((0, 1), 0));
 }

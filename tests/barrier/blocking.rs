@@ -137,7 +137,7 @@ fn a_thread_that_comes_last_leads_and_wakes_the_others_within_the_call() {
         assert!(result.is_leader());
         assert_eq!(result.generation(), generation);
         assert_eq!(counts(&barrier), (0, generation + 1));
-        assert_eq!((waker.wakes(), waker.held()), (2, 0));
+        assert_eq!((waker.wakes(), waker.clones()), (2, 0));
         for wait in &mut waits {
             assert_eq!(poll(wait, &waker), Released(generation));
         }
@@ -203,7 +203,7 @@ fn a_timeout_withdraws_the_arrival() {
         assert_eq!(counts(&barrier), (1, 0));
     }
     drop(barrier.arrive());
-    assert_eq!((waker.wakes(), waker.held()), (0, 1));
+    assert_eq!((waker.wakes(), waker.clones()), (0, 1));
     assert!(barrier.wait_blocking().is_leader());
     assert_eq!(waker.wakes(), 1);
 }

@@ -52,7 +52,7 @@ fn all_waits_dropped_leave_an_empty_barrier() {
         for (gone, place) in order.into_iter().enumerate() {
             waits[place] = None;
             assert_eq!(barrier.arrived(), 2 - gone);
-            assert_eq!(waker.held(), 2 - gone);
+            assert_eq!(waker.clones(), 2 - gone);
         }
         assert_eq!((waker.wakes(), barrier.generation()), (0, 0));
     }
@@ -86,7 +86,7 @@ fn a_wait_that_was_never_polled_was_never_there() {
     assert_eq!(poll(&mut a, &waker), Pending);
     drop(barrier.wait());
     assert_eq!((barrier.arrived(), barrier.generation()), (1, 0));
-    assert_eq!((waker.wakes(), waker.held()), (0, 1));
+    assert_eq!((waker.wakes(), waker.clones()), (0, 1));
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn a_wait_dropped_after_its_generation_did_count() {
         assert_eq!((barrier.arrived(), barrier.generation()), (1, 1));
     }
     assert_eq!(wakers.each_ref().map(CountingWaker::wakes), [1, 1, 0, 0, 0]);
-    assert_eq!(wakers.each_ref().map(|w| w.held()), [0, 0, 0, 1, 0]);
+    assert_eq!(wakers.each_ref().map(|w| w.clones()), [0, 0, 0, 1, 0]);
 
     let [mut d, mut e] = [barrier.wait(), barrier.wait()];
     assert_eq!(poll(&mut d, &wakers[4]), Pending);
@@ -131,7 +131,7 @@ fn a_wait_dropped_generations_later_changes_nothing() {
     }
     drop(a);
     assert_eq!((barrier.arrived(), barrier.generation()), (1, 5));
-    assert_eq!((late.wakes(), late.held()), (1, 0));
+    assert_eq!((late.wakes(), late.clones()), (1, 0));
 }
 
 #[test]
@@ -140,16 +140,16 @@ fn a_withdrawn_waker_is_dropped_and_never_woken() {
     let [withdrawn, waker] = [CountingWaker::new(), CountingWaker::new()];
     let mut a = barrier.wait();
     assert_eq!(poll(&mut a, &withdrawn), Pending);
-    assert_eq!(withdrawn.held(), 1);
+    assert_eq!(withdrawn.clones(), 1);
     drop(a);
-    assert_eq!(withdrawn.held(), 0);
+    assert_eq!(withdrawn.clones(), 0);
 
     let mut b = barrier.wait();
     assert_eq!(poll(&mut b, &waker), Pending);
     assert_eq!(poll(&mut barrier.wait(), &waker), Led(0));
     assert_eq!(poll(&mut b, &waker), Released(0));
     assert_eq!((withdrawn.wakes(), waker.wakes()), (0, 1));
-    assert_eq!((withdrawn.held(), waker.held()), (0, 0));
+    assert_eq!((withdrawn.clones(), waker.clones()), (0, 0));
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn a_leaked_wait_counts_once_and_then_no_more() {
     let mut leaked = barrier.wait();
     assert_eq!(poll(&mut leaked, &lost), Pending);
     mem::forget(leaked);
-    assert_eq!((barrier.arrived(), lost.held()), (1, 1));
+    assert_eq!((barrier.arrived(), lost.clones()), (1, 1));
 
     // It stands for one party of generation 0, whichever others arrive and withdraw.
     assert_eq!(poll(&mut barrier.wait(), &waker), Pending);
@@ -168,7 +168,7 @@ fn a_leaked_wait_counts_once_and_then_no_more() {
     assert_eq!(poll(&mut a, &waker), Pending);
     assert_eq!(poll(&mut barrier.wait(), &waker), Led(0));
     assert_eq!(poll(&mut a, &waker), Released(0));
-    assert_eq!((lost.wakes(), lost.held()), (1, 0));
+    assert_eq!((lost.wakes(), lost.clones()), (1, 0));
 
     // Generation 1 needs three others.
     let [mut b, mut c] = [barrier.wait(), barrier.wait()];
@@ -176,8 +176,8 @@ fn a_leaked_wait_counts_once_and_then_no_more() {
     assert_eq!(poll(&mut c, &waker), Pending);
     assert_eq!((barrier.arrived(), barrier.generation()), (2, 1));
     assert_eq!(poll(&mut barrier.wait(), &waker), Led(1));
-    assert_eq!((lost.wakes(), lost.held()), (1, 0));
-    assert_eq!((waker.wakes(), waker.held()), (3, 0));
+    assert_eq!((lost.wakes(), lost.clones()), (1, 0));
+    assert_eq!((waker.wakes(), waker.clones()), (3, 0));
 }
 
 #[test]
@@ -217,7 +217,7 @@ fn a_panic_withdraws_the_arrivals_of_its_task() {
         Some(&"the task's own panic")
     );
     assert_eq!(barrier.arrived(), 0);
-    assert_eq!((waker.wakes(), waker.held()), (0, 0));
+    assert_eq!((waker.wakes(), waker.clones()), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]

@@ -55,7 +55,7 @@ fn wakes<const N: usize>(wakers: &[CountingWaker; N]) -> [usize; N] {
 }
 
 fn held<const N: usize>(wakers: &[CountingWaker; N]) -> [usize; N] {
-    wakers.each_ref().map(CountingWaker::held)
+    wakers.each_ref().map(CountingWaker::clones)
 }
 
 // What the release is, and what brings it.
@@ -199,7 +199,7 @@ fn a_leader_may_release_from_another_thread() {
         assert_eq!(waker.wakes() as u64, generation + 1);
         assert_eq!(barrier.generation(), generation + 1);
     }
-    assert_eq!(waker.held(), 0);
+    assert_eq!(waker.clones(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -253,9 +253,9 @@ fn a_dropped_wait_for_the_leader_withdraws_its_arrival() {
     for _ in 0..3 {
         let mut wait = barrier.wait_leader();
         assert_blocked(&mut wait, &waker);
-        assert_eq!((barrier.arrived(), waker.held()), (1, 1));
+        assert_eq!((barrier.arrived(), waker.clones()), (1, 1));
         drop(wait);
-        assert_eq!((barrier.arrived(), waker.held()), (0, 0));
+        assert_eq!((barrier.arrived(), waker.clones()), (0, 0));
     }
     assert_eq!((waker.wakes(), barrier.generation()), (0, 0));
 }
@@ -368,7 +368,7 @@ fn an_early_arrival_may_be_withdrawn() {
         assert_eq!(poll(&mut barrier.wait(), &wakers[3]), Pending);
         assert_blocked(&mut barrier.wait_leader(), &wakers[3]);
         assert_eq!((barrier.arrived(), barrier.generation()), (3, 0));
-        assert_eq!(wakers[3].held(), 0);
+        assert_eq!(wakers[3].clones(), 0);
     }
     drop(early);
     let mut last = barrier.wait();
@@ -396,7 +396,7 @@ fn an_early_arrival_may_be_withdrawn_after_the_release() {
     drop(a);
     assert_eq!((barrier.arrived(), barrier.generation()), (0, 1));
     assert_eq!([of_this.wakes(), of_next.wakes()], [1, 0]);
-    assert_eq!([of_this.held(), of_next.held()], [0, 0]);
+    assert_eq!([of_this.clones(), of_next.clones()], [0, 0]);
 }
 
 #[test]
@@ -452,7 +452,7 @@ fn a_queued_party_that_is_dropped_was_never_there() {
     let [mut before, mut after] = [(); 2].map(|()| barrier.wait());
     assert_eq!(poll(&mut before, &wakers[2]), Pending);
     assert_eq!(poll(&mut after, &wakers[2]), Pending);
-    assert_eq!(wakers[2].held(), 2);
+    assert_eq!(wakers[2].clones(), 2);
     drop(before);
     assert_eq!((wakes(&wakers), held(&wakers)), ([0; 3], [1; 3]));
     leader.release();
@@ -469,7 +469,7 @@ fn a_queued_party_is_woken_through_its_last_waker() {
     let mut queued = barrier.wait();
     for waker in &wakers {
         assert_eq!(poll(&mut queued, waker), Pending);
-        assert_eq!(wakers.iter().map(CountingWaker::held).sum::<usize>(), 1);
+        assert_eq!(wakers.iter().map(CountingWaker::clones).sum::<usize>(), 1);
     }
     leader.release();
     assert_eq!((wakes(&wakers), held(&wakers)), ([0, 0, 1], [0; 3]));
@@ -511,7 +511,7 @@ fn a_queued_party_does_not_take_the_place_of_an_early_arrival_that_is_withdrawn(
     assert_eq!((barrier.arrived(), barrier.generation()), (0, 1));
     assert_eq!(wakes(&wakers), [0, 1]);
     assert_eq!(poll(&mut queued, &wakers[1]), Pending);
-    assert_eq!((barrier.arrived(), wakers[1].held()), (1, 1));
+    assert_eq!((barrier.arrived(), wakers[1].clones()), (1, 1));
     assert_eq!(poll(&mut barrier.wait(), &wakers[0]), Led(1));
     assert_eq!(poll(&mut queued, &wakers[1]), Released(1));
     assert_eq!(wakes(&wakers), [0, 2]);
@@ -532,7 +532,7 @@ fn a_queued_party_that_is_polled_generations_later_joins_the_open_generation() {
         drop(barrier.arrive());
         assert_eq!(lead(&barrier).generation(), generation);
     }
-    assert_eq!((waker.wakes(), waker.held()), (1, 0));
+    assert_eq!((waker.wakes(), waker.clones()), (1, 0));
     assert_eq!(poll(&mut queued, &waker), Pending);
     assert_eq!((barrier.arrived(), barrier.generation()), (1, 5));
     assert_eq!(poll(&mut barrier.wait(), Waker::noop()), Led(5));

@@ -35,7 +35,7 @@ fn an_observer_is_no_party() {
     let mut observation = barrier.observe(0);
     for _ in 0..3 {
         assert_eq!(look(&mut observation, &waker), Poll::Pending);
-        assert_eq!((barrier.arrived(), waker.held()), (0, 1));
+        assert_eq!((barrier.arrived(), waker.clones()), (0, 1));
     }
     let mut wait = barrier.wait();
     assert_eq!(poll(&mut wait, Waker::noop()), Pending);
@@ -43,7 +43,7 @@ fn an_observer_is_no_party() {
     assert_eq!(waker.wakes(), 0);
 
     assert_eq!(poll(&mut barrier.wait(), Waker::noop()), Led(0));
-    assert_eq!((waker.wakes(), waker.held()), (1, 0));
+    assert_eq!((waker.wakes(), waker.clones()), (1, 0));
     assert_eq!(look(&mut observation, &waker), Poll::Ready(()));
     assert_eq!(poll(&mut wait, Waker::noop()), Released(0));
 }
@@ -80,7 +80,7 @@ fn a_generation_that_never_comes_is_awaited_all_the_same() {
             drop(barrier.arrive());
         }
         drop(observation);
-        assert_eq!((waker.wakes(), waker.held()), (0, 0));
+        assert_eq!((waker.wakes(), waker.clones()), (0, 0));
     }
 }
 
@@ -110,9 +110,9 @@ fn any_number_of_observers_see_the_same_end_beside_the_parties() {
             assert_eq!(poll(wait, &of_parties), Pending);
         }
         drop(barrier.arrive());
-        assert_eq!((of_parties.wakes(), of_parties.held()), (19, 0));
+        assert_eq!((of_parties.wakes(), of_parties.clones()), (19, 0));
         for (observation, waker) in observations.iter_mut().zip(&wakers) {
-            assert_eq!((waker.wakes() as u64, waker.held()), (generation + 1, 0));
+            assert_eq!((waker.wakes() as u64, waker.clones()), (generation + 1, 0));
             assert_eq!(look(observation, waker), Poll::Ready(()));
         }
         for wait in &mut waits {
@@ -128,7 +128,7 @@ fn only_the_last_waker_is_woken() {
     let mut observation = barrier.observe(0);
     for waker in &wakers {
         assert_eq!(look(&mut observation, waker), Poll::Pending);
-        assert_eq!(wakers.iter().map(CountingWaker::held).sum::<usize>(), 1);
+        assert_eq!(wakers.iter().map(CountingWaker::clones).sum::<usize>(), 1);
     }
     drop(barrier.arrive());
     assert_eq!(wakes(&wakers), [0, 0, 0, 1]);
@@ -144,11 +144,11 @@ fn a_dropped_observer_is_not_woken_and_a_leaked_one_stays_until_the_end() {
     assert_eq!(look(&mut second, &leaked), Poll::Pending);
     drop(first);
     mem::forget(second);
-    assert_eq!([dropped.held(), leaked.held()], [0, 1]);
+    assert_eq!([dropped.clones(), leaked.clones()], [0, 1]);
     assert_eq!((barrier.arrived(), barrier.generation()), (0, 0));
     drop(barrier.arrive());
     assert_eq!([dropped.wakes(), leaked.wakes()], [0, 1]);
-    assert_eq!([dropped.held(), leaked.held()], [0, 0]);
+    assert_eq!([dropped.clones(), leaked.clones()], [0, 0]);
 }
 
 #[test]

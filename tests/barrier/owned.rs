@@ -40,10 +40,10 @@ fn a_dropped_owned_wait_takes_its_arrival_and_its_barrier_with_it() {
     assert_eq!(poll(&mut b, &waker), Pending);
     drop(a);
     assert_eq!((barrier.arrived(), Arc::strong_count(&barrier)), (1, 2));
-    assert_eq!((waker.wakes(), waker.held()), (0, 1));
+    assert_eq!((waker.wakes(), waker.clones()), (0, 1));
     drop(barrier);
     drop(b);
-    assert_eq!((waker.wakes(), waker.held()), (0, 0));
+    assert_eq!((waker.wakes(), waker.clones()), (0, 0));
 }
 
 #[tokio::test]
@@ -85,7 +85,7 @@ fn an_owned_arrival_counts_at_once_and_keeps_its_barrier() {
 
     let mut last = barrier.arrive_owned();
     assert!(arrival.is_released() && last.is_released());
-    assert_eq!((waker.wakes(), waker.held()), (1, 0));
+    assert_eq!((waker.wakes(), waker.clones()), (1, 0));
     assert_eq!(poll(&mut arrival, &waker), Released(0));
     assert_eq!(poll(&mut last, &waker), Led(0));
     drop(arrival);
@@ -100,9 +100,9 @@ fn a_dropped_owned_arrival_stays_counted_and_drops_its_waker() {
     let waker = CountingWaker::new();
     let mut arrival = barrier.clone().arrive_owned();
     assert_eq!(poll(&mut arrival, &waker), Pending);
-    assert_eq!(waker.held(), 1);
+    assert_eq!(waker.clones(), 1);
     drop(arrival);
-    assert_eq!((barrier.arrived(), waker.held()), (1, 0));
+    assert_eq!((barrier.arrived(), waker.clones()), (1, 0));
     assert_eq!(poll(&mut barrier.wait(), Waker::noop()), Led(0));
     assert_eq!(waker.wakes(), 0);
 }
@@ -143,9 +143,9 @@ fn a_dropped_owned_wait_for_the_leader_takes_its_arrival_and_its_barrier_with_it
     let waker = CountingWaker::new();
     let mut wait = barrier.clone().wait_leader_owned();
     assert!(poll_leader(&mut wait, &waker).is_pending());
-    assert_eq!((barrier.arrived(), waker.held()), (1, 1));
+    assert_eq!((barrier.arrived(), waker.clones()), (1, 1));
     drop(wait);
-    assert_eq!((barrier.arrived(), waker.held()), (0, 0));
+    assert_eq!((barrier.arrived(), waker.clones()), (0, 0));
     assert_eq!(Arc::strong_count(&barrier), 1);
 }
 

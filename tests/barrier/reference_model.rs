@@ -453,7 +453,7 @@ fn run((parties, choices): &Script, report: &mut Report) -> Result<(), TestCaseE
         }
         for (k, waker) in wakers.iter().enumerate() {
             prop_assert_eq!(waker.wakes(), model.wakes[k], "wakes of waker {}", k);
-            prop_assert_eq!(waker.held(), model.clones_of(k), "clones of waker {}", k);
+            prop_assert_eq!(waker.clones(), model.clones_of(k), "clones of waker {}", k);
         }
     }
 
@@ -462,7 +462,7 @@ fn run((parties, choices): &Script, report: &mut Report) -> Result<(), TestCaseE
     drop(leader);
     drop(barrier);
     for (k, waker) in wakers.iter().enumerate() {
-        prop_assert_eq!(waker.held(), 0, "clones of waker {} after the barrier", k);
+        prop_assert_eq!(waker.clones(), 0, "clones of waker {} after the barrier", k);
     }
     Ok(())
 }

@@ -57,7 +57,7 @@ fn assert_works(barrier: &Barrier) {
     assert_eq!(poll(&mut b, &wb), Led(generation));
     assert_eq!(poll(&mut a, &wa), Released(generation));
     assert_eq!([wa.wakes(), wb.wakes()], [1, 0]);
-    assert_eq!([wa.held(), wb.held()], [0, 0]);
+    assert_eq!([wa.clones(), wb.clones()], [0, 0]);
 }
 
 #[test]
@@ -70,15 +70,15 @@ fn each_waiter_is_woken_exactly_once() {
             let (leader, others) = waits.split_last_mut().unwrap();
             for (wait, waker) in others.iter_mut().zip(&wakers) {
                 assert_eq!(poll(wait, waker), Pending);
-                assert_eq!(waker.held(), 1);
+                assert_eq!(waker.clones(), 1);
             }
             assert_eq!(poll(leader, &wakers[n - 1]), Led(generation));
             for (wait, waker) in others.iter_mut().zip(&wakers) {
                 assert_eq!(waker.wakes() as u64, generation + 1);
-                assert_eq!(waker.held(), 0);
+                assert_eq!(waker.clones(), 0);
                 assert_eq!(poll(wait, waker), Released(generation));
             }
-            assert_eq!((wakers[n - 1].wakes(), wakers[n - 1].held()), (0, 0));
+            assert_eq!((wakers[n - 1].wakes(), wakers[n - 1].clones()), (0, 0));
         }
     }
 }
@@ -91,15 +91,15 @@ fn only_the_last_waker_is_woken() {
     // Most of them come a second time.
     for waker in [0, 1, 0, 2, 1, 1, 3, 4, 0, 4].map(|i| &wakers[i]) {
         assert_eq!(poll(&mut wait, waker), Pending);
-        assert_eq!(waker.held(), 1);
-        assert_eq!(wakers.iter().map(CountingWaker::held).sum::<usize>(), 1);
+        assert_eq!(waker.clones(), 1);
+        assert_eq!(wakers.iter().map(CountingWaker::clones).sum::<usize>(), 1);
     }
     assert_eq!(barrier.arrived(), 1);
     assert_eq!(poll(&mut barrier.wait(), &wakers[0]), Led(0));
     let wakes = wakers.each_ref().map(CountingWaker::wakes);
     assert_eq!(wakes, [0, 0, 0, 0, 1]);
     assert_eq!(poll(&mut wait, &wakers[1]), Released(0));
-    assert_eq!(wakers.iter().map(CountingWaker::held).sum::<usize>(), 0);
+    assert_eq!(wakers.iter().map(CountingWaker::clones).sum::<usize>(), 0);
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn a_spurious_poll_changes_nothing() {
     for _ in 0..10 {
         assert_eq!(poll(&mut a, &wa), Pending);
         assert_eq!((barrier.arrived(), barrier.generation()), (2, 0));
-        assert_eq!([wa.held(), wb.held()], [1, 1]);
+        assert_eq!([wa.clones(), wb.clones()], [1, 1]);
     }
     assert_eq!(poll(&mut barrier.wait(), Waker::noop()), Led(0));
     assert_eq!([wa.wakes(), wb.wakes()], [1, 1]);
@@ -134,7 +134,7 @@ where
     for _ in 0..3 {
         assert_eq!(poll(wait, &changing), Pending);
     }
-    assert_eq!(clones.each_ref().map(CountingWaker::held), [0, 0, 1]);
+    assert_eq!(clones.each_ref().map(CountingWaker::clones), [0, 0, 1]);
     clones
 }
 
@@ -215,9 +215,9 @@ fn one_waker_may_stand_for_many_waits() {
     for wait in &mut waits {
         assert_eq!(poll(wait, &waker), Pending);
     }
-    assert_eq!(waker.held(), 3);
+    assert_eq!(waker.clones(), 3);
     assert_eq!(poll(&mut barrier.wait(), &waker), Led(0));
-    assert_eq!((waker.wakes(), waker.held()), (3, 0));
+    assert_eq!((waker.wakes(), waker.clones()), (3, 0));
     for wait in &mut waits {
         assert_eq!(poll(wait, &waker), Released(0));
     }
@@ -235,7 +235,7 @@ fn no_wake_reaches_a_later_generation() {
     assert_eq!(poll(&mut a, &first), Released(0));
     drop(a);
     assert_eq!([first.wakes(), second.wakes()], [1, 0]);
-    assert_eq!([first.held(), second.held()], [0, 1]);
+    assert_eq!([first.clones(), second.clones()], [0, 1]);
     assert_eq!(poll(&mut barrier.wait(), Waker::noop()), Led(1));
     assert_eq!([first.wakes(), second.wakes()], [1, 1]);
 }
@@ -260,7 +260,7 @@ fn a_panic_in_wake_comes_out_of_the_leaders_poll_after_all_are_woken() {
         assert_eq!((barrier.arrived(), barrier.generation()), (0, 1));
         let wakes = counting.each_ref().map(CountingWaker::wakes);
         assert_eq!(wakes, [0, 1, 2, 3].map(|i| usize::from(i != place)));
-        assert!(counting.iter().all(|waker| waker.held() == 0));
+        assert!(counting.iter().all(|waker| waker.clones() == 0));
         for (i, wait) in waits.iter_mut().enumerate() {
             assert_eq!(poll(wait, waker(i)), Released(0));
         }
@@ -330,7 +330,7 @@ fn a_panic_in_clone_on_the_first_poll_counts_for_nothing() {
     assert_eq!(poll(&mut wait, &waker), Pending);
     assert_eq!(barrier.arrived(), 1);
     assert_eq!(poll(&mut barrier.wait(), Waker::noop()), Led(0));
-    assert_eq!((waker.wakes(), waker.held()), (1, 0));
+    assert_eq!((waker.wakes(), waker.clones()), (1, 0));
     assert_eq!(poll(&mut wait, &waker), Released(0));
     assert_works(&barrier);
 }
@@ -461,7 +461,7 @@ fn a_waker_may_poll_another_waiter() {
     assert_eq!(poll(&mut BARRIER.wait(), Waker::noop()), Led(0));
     assert_eq!(*outcomes.lock().unwrap(), [Released(0), Released(0)]);
     assert_eq!(poll_shared(&waits[1], &polling), Released(0));
-    assert_eq!((counting.wakes(), counting.held()), (2, 0));
+    assert_eq!((counting.wakes(), counting.clones()), (2, 0));
 }
 
 #[test]
@@ -484,7 +484,7 @@ fn a_waker_may_arrive_in_the_next_generation() {
     // The arrival in generation 1 stands, and the leader of generation 0 did not touch it.
     assert_eq!((BARRIER.arrived(), BARRIER.generation()), (1, 1));
     assert_eq!([wa.wakes(), wb.wakes()], [0, 1]);
-    assert_eq!([wa.held(), wb.held()], [1, 0]);
+    assert_eq!([wa.clones(), wb.clones()], [1, 0]);
     assert_eq!(poll_shared(&b, &wb), Released(0));
     let mut c = BARRIER.wait();
     assert_eq!(poll(&mut c, &wb), Pending);
@@ -515,7 +515,7 @@ fn a_waker_may_drop_another_waiter() {
     }
     assert_eq!(poll(&mut BARRIER.wait(), Waker::noop()), Led(0));
     assert_eq!(counting.each_ref().map(CountingWaker::wakes), [1, 1, 1]);
-    assert!(counting.iter().all(|waker| waker.held() == 0));
+    assert!(counting.iter().all(|waker| waker.clones() == 0));
     assert_eq!(poll_shared(&waits[1], &dropping), Released(0));
     assert_eq!(poll_shared(&waits[3], wakers[3]), Released(0));
     assert_eq!((BARRIER.arrived(), BARRIER.generation()), (0, 1));
@@ -550,7 +550,7 @@ fn a_waker_may_complete_the_next_generation() {
     let counting = Arc::new(CountingWaker::new());
     complete(0, &counting);
     assert_eq!((BARRIER.arrived(), BARRIER.generation()), (0, DEPTH + 1));
-    assert_eq!(counting.held(), 0);
+    assert_eq!(counting.clones(), 0);
 }
 
 // Wakers whose clone or drop uses the barrier: the poll that runs it stands still half-way.
@@ -578,9 +578,9 @@ fn a_generation_completed_during_a_first_poll_is_over() {
     let (overtaken, clones) = waker_whose_first_clone(|| assert_works(&BARRIER));
     assert_eq!(poll(&mut wait, &overtaken), Pending);
     assert_eq!((BARRIER.arrived(), BARRIER.generation()), (1, 1));
-    assert_eq!((clones.wakes(), clones.held()), (0, 1));
+    assert_eq!((clones.wakes(), clones.clones()), (0, 1));
     assert_eq!(poll(&mut BARRIER.wait(), Waker::noop()), Led(1));
-    assert_eq!((clones.wakes(), clones.held()), (1, 0));
+    assert_eq!((clones.wakes(), clones.clones()), (1, 0));
     assert_eq!(poll(&mut wait, &overtaken), Released(1));
 }
 
@@ -595,8 +595,8 @@ fn a_first_poll_overtaken_by_the_last_but_one_leads() {
     });
     assert_eq!(poll(&mut BARRIER.wait(), &overtaken), Led(0));
     assert_eq!((BARRIER.arrived(), BARRIER.generation()), (0, 1));
-    assert_eq!((clones.wakes(), clones.held()), (0, 0));
-    assert_eq!((waker.wakes(), waker.held()), (1, 0));
+    assert_eq!((clones.wakes(), clones.clones()), (0, 0));
+    assert_eq!((waker.wakes(), waker.clones()), (1, 0));
     assert_eq!(poll_shared(&other, &waker), Released(0));
 }
 
@@ -612,7 +612,7 @@ fn a_first_poll_overtaken_by_an_earlier_one_arrives_after_it() {
     let mut wait = BARRIER.wait();
     assert_eq!(poll(&mut wait, &overtaken), Pending);
     assert_eq!(BARRIER.arrived(), 2);
-    assert_eq!((clones.wakes(), clones.held()), (0, 1));
+    assert_eq!((clones.wakes(), clones.clones()), (0, 1));
     assert_eq!(poll(&mut BARRIER.wait(), Waker::noop()), Led(0));
     assert_eq!([clones.wakes(), waker.wakes()], [1, 1]);
     assert_eq!(poll(&mut wait, &overtaken), Released(0));
@@ -629,8 +629,8 @@ fn a_generation_completed_while_a_waker_is_cloned_again_is_the_one_waited_for() 
         assert_eq!(poll(&mut BARRIER.wait(), Waker::noop()), Led(0));
     });
     assert_eq!(poll(&mut wait, &overtaken), Released(0));
-    assert_eq!([first.wakes(), first.held()], [1, 0]);
-    assert_eq!([clones.wakes(), clones.held()], [0, 0]);
+    assert_eq!([first.wakes(), first.clones()], [1, 0]);
+    assert_eq!([clones.wakes(), clones.clones()], [0, 0]);
     assert_works(&BARRIER);
 }
 
@@ -646,7 +646,7 @@ fn a_generation_completed_while_a_waker_is_replaced_is_the_one_waited_for() {
     drop(leading);
     assert_eq!(poll(&mut wait, &waker), Pending);
     // The new one was there already, and is woken.
-    assert_eq!((waker.wakes(), waker.held()), (1, 0));
+    assert_eq!((waker.wakes(), waker.clones()), (1, 0));
     assert_eq!(poll(&mut wait, &waker), Released(0));
     assert_works(&BARRIER);
 }
@@ -673,7 +673,7 @@ fn a_panic_in_a_poll_whose_generation_is_complete_withdraws_nothing() {
     drop(wait);
     assert_eq!((BARRIER.arrived(), BARRIER.generation()), (1, 1));
     assert_eq!(poll(&mut BARRIER.wait(), Waker::noop()), Led(1));
-    assert_eq!((waker.wakes(), waker.held()), (1, 0));
+    assert_eq!((waker.wakes(), waker.clones()), (1, 0));
     assert_eq!(poll_shared(&next, &waker), Released(1));
 }
 

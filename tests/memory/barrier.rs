@@ -171,7 +171,7 @@ fn warm_observers_and_owned_waits_allocate_nothing() {
     for _ in 0..20 {
         assert_eq!(allocations_in(generation), 0);
     }
-    assert_eq!(waker.held(), 0);
+    assert_eq!(waker.clones(), 0);
 }
 
 #[cfg(feature = "std")]
@@ -235,7 +235,7 @@ fn a_million_generations_with_cancellation_leave_nothing_behind() {
         }
         assert_eq!(ALLOCATIONS.get(), warm);
         assert_eq!([wa.wakes(), wb.wakes()], [2_000_000, 0]);
-        assert_eq!([wa.held(), wb.held()], [0, 0]);
+        assert_eq!([wa.clones(), wb.clones()], [0, 0]);
         drop(barrier);
     });
     assert_eq!(live_bytes, 0);
@@ -256,7 +256,7 @@ fn all_clones_of_wakers_go_with_the_barrier() {
         assert_eq!(poll(&mut d, &wakers[3]), Pending);
         assert_eq!(poll(&mut barrier.wait(), Waker::noop()), Led(0));
         assert_eq!(poll(&mut c, &wakers[2]), Released(0));
-        assert!(wakers.iter().all(|waker| waker.held() == 0));
+        assert!(wakers.iter().all(|waker| waker.clones() == 0));
 
         // Two that nobody takes out of their slots any more, of a wait and of an arrival.
         let mut e = barrier.wait();
@@ -265,11 +265,11 @@ fn all_clones_of_wakers_go_with_the_barrier() {
         assert_eq!(poll(&mut f, &wakers[5]), Pending);
         mem::forget(e);
         mem::forget(f);
-        let held = wakers.each_ref().map(CountingWaker::held);
+        let held = wakers.each_ref().map(CountingWaker::clones);
         assert_eq!(held, [0, 0, 0, 0, 1, 1]);
     });
     assert_eq!(live_bytes, 0);
-    assert_eq!(wakers.each_ref().map(CountingWaker::held), [0; 6]);
+    assert_eq!(wakers.each_ref().map(CountingWaker::clones), [0; 6]);
     let wakes = wakers.each_ref().map(CountingWaker::wakes);
     assert_eq!(wakes, [0, 1, 1, 1, 0, 0]);
 }

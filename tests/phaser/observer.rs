@@ -46,13 +46,13 @@ fn an_observer_is_woken_once_when_its_phase_is_over_and_counts_for_nothing() {
     let mut observation = phaser.observe(0);
     for _ in 0..3 {
         assert_eq!(look(&mut observation, &waker), Poll::Pending);
-        assert_eq!((numbers(&phaser), waker.held()), ((0, 2, 0), 1));
+        assert_eq!((numbers(&phaser), waker.clones()), ((0, 2, 0), 1));
     }
     a.arrive().unwrap();
     assert_eq!(look(&mut observation, &waker), Poll::Pending);
     assert_eq!(waker.wakes(), 0);
     b.arrive().unwrap();
-    assert_eq!((waker.wakes(), waker.held()), (1, 0));
+    assert_eq!((waker.wakes(), waker.clones()), (1, 0));
     assert_eq!(look(&mut observation, &waker), OVER);
     drop(observation);
     assert_eq!((a.arrive(), b.arrive()), (Ok(1), Ok(1)));
@@ -104,7 +104,7 @@ fn any_number_of_observers_see_the_same_end() {
         }
         participant.arrive().unwrap();
         for (observation, waker) in observations.iter_mut().zip(&wakers) {
-            assert_eq!((waker.wakes() as u64, waker.held()), (phase + 1, 0));
+            assert_eq!((waker.wakes() as u64, waker.clones()), (phase + 1, 0));
             assert_eq!(look(observation, waker), OVER);
         }
     }
@@ -117,7 +117,7 @@ fn only_the_last_waker_is_woken() {
     let mut observation = phaser.observe(0);
     for waker in &wakers {
         assert_eq!(look(&mut observation, waker), Poll::Pending);
-        assert_eq!(wakers.iter().map(CountingWaker::held).sum::<usize>(), 1);
+        assert_eq!(wakers.iter().map(CountingWaker::clones).sum::<usize>(), 1);
     }
     participant.arrive().unwrap();
     assert_eq!(wakes(&wakers), [0, 0, 0, 1]);
@@ -134,10 +134,10 @@ fn a_dropped_observer_is_not_woken_and_a_leaked_one_stays_until_the_end() {
     let [first, second] = observations;
     drop(first);
     mem::forget(second);
-    assert_eq!([dropped.held(), leaked.held()], [0, 1]);
+    assert_eq!([dropped.clones(), leaked.clones()], [0, 1]);
     participant.arrive().unwrap();
     assert_eq!([dropped.wakes(), leaked.wakes()], [0, 1]);
-    assert_eq!([dropped.held(), leaked.held()], [0, 0]);
+    assert_eq!([dropped.clones(), leaked.clones()], [0, 0]);
 }
 
 #[test]
@@ -347,10 +347,10 @@ fn an_observer_that_is_ready_at_once_keeps_no_waker() {
         }
         clone.clone()
     });
-    let held = waker.held();
+    let held = waker.clones();
     let mut observation = phaser.observe(0);
     assert_eq!(look(&mut observation, &ends_the_phase), OVER);
-    assert_eq!(waker.held(), held);
+    assert_eq!(waker.clones(), held);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -807,7 +807,7 @@ fn run((built, choices): &Script, report: &mut Report) -> Result<(), TestCaseErr
     let _ = call(|| drop((live, observations)));
     drop(phaser);
     for (k, waker) in wakers.iter().enumerate() {
-        prop_assert_eq!(waker.held(), 0, "clones of waker {} after the phaser", k);
+        prop_assert_eq!(waker.clones(), 0, "clones of waker {} after the phaser", k);
     }
     Ok(())
 }

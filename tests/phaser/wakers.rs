@@ -53,7 +53,7 @@ fn wakes<const N: usize>(wakers: &[CountingWaker; N]) -> [usize; N] {
 }
 
 fn held<const N: usize>(wakers: &[CountingWaker; N]) -> [usize; N] {
-    wakers.each_ref().map(CountingWaker::held)
+    wakers.each_ref().map(CountingWaker::clones)
 }
 
 // Changing.
@@ -83,7 +83,10 @@ fn a_participant_may_come_with_another_waker_in_each_phase() {
     for (phase, waker) in wakers.iter().enumerate() {
         let mut wait = a.wait();
         assert_eq!(poll(&mut wait, waker), Pending);
-        assert_eq!((held(&wakers).iter().sum::<usize>(), waker.held()), (1, 1));
+        assert_eq!(
+            (held(&wakers).iter().sum::<usize>(), waker.clones()),
+            (1, 1)
+        );
         assert_eq!(poll(&mut b.wait(), Waker::noop()), Led(phase as u64));
         assert_eq!(poll(&mut wait, waker), Released(phase as u64));
     }
@@ -445,7 +448,7 @@ fn a_waker_may_go_on_to_the_next_phase() {
     assert_eq!((numbers(&phaser), fresh.wakes()), ((1, 4, 1), 0));
     assert_eq!(counting[1].wakes(), 1);
     // Its former waker went when nobody was reading it any more.
-    assert_eq!((counting[0].held(), fresh.held()), (0, 2));
+    assert_eq!((counting[0].clones(), fresh.clones()), (0, 2));
     assert_eq!(poll(&mut wait, Waker::noop()), Released(0));
     assert_eq!(poll(&mut other, Waker::noop()), Released(0));
     drop((wait, other));

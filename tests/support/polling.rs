@@ -42,8 +42,8 @@ impl CountingWaker {
         self.wakes.0.load(Ordering::Relaxed)
     }
 
-    /// How many clones somebody holds.
-    pub fn held(&self) -> usize {
+    /// How many clones there are.
+    pub fn clones(&self) -> usize {
         Arc::strong_count(&self.wakes) - 2
     }
 }

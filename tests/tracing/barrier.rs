@@ -319,7 +319,7 @@ fn a_subscriber_that_panics_keeps_nobody_waiting() {
     assert_eq!(wakers.each_ref().map(CountingWaker::wakes), [1, 1]);
     assert_eq!(poll(&mut a, &wakers[0]), Released(0));
     assert_eq!(poll(&mut b, &wakers[1]), Released(0));
-    assert_eq!(wakers.each_ref().map(CountingWaker::held), [0, 0]);
+    assert_eq!(wakers.each_ref().map(CountingWaker::clones), [0, 0]);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The example `fan_in`: what becomes of its join at each kind of barrier, and that its books are right.
+//! The example `fan_in`: what becomes of its join at each kind of barrier, and that its counts are right.
 
 use std::{
     collections::{BTreeSet, HashMap},

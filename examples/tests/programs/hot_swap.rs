@@ -1,4 +1,4 @@
-//! The example `hot_swap`: its rounds and its books. The clients in it look at every answer.
+//! The example `hot_swap`: its rounds and its counts. The clients in it look at every answer.
 
 use std::process::Command;
 
@@ -60,7 +60,7 @@ fn a_round_that_misses_all_its_deadlines_ends_the_run() {
     let output = output(&mut hot_swap(["--stall", "--attempts", "1"]));
     assert_eq!(
         complaint(&output, 1),
-        "error: round 3 was given up: 1 deadline of 5000 ms missed"
+        "error: round 3 was aborted: 1 deadline of 5000 ms missed"
     );
     assert!(output.stdout.is_empty());
 }

@@ -64,7 +64,7 @@ fn panic(info: &PanicInfo<'_>) -> ! {
 #[unsafe(no_mangle)]
 extern "C" fn rust_eh_personality() {}
 
-/// Gives out one block of memory from its start to its end, and takes nothing back.
+/// Gives out one block of memory from its start to its end, and never uses it again.
 struct Bump {
     memory: UnsafeCell<[u8; Self::SIZE]>,
     used: AtomicUsize,
@@ -140,7 +140,7 @@ fn run(tasks: Vec<Pin<Box<dyn Future<Output = ()> + '_>>>) {
     }
 }
 
-/// Arrives, waits for one poll, and takes the arrival back; unless it comes last.
+/// Arrives, waits for one poll, and withdraws; unless it comes last.
 async fn wait_in_vain() {
     if BARRIER.arrived() + 1 == PARTIES {
         return;
@@ -158,7 +158,7 @@ async fn wait_in_vain() {
     assert_eq!(BARRIER.arrived(), before);
 }
 
-/// What each party does in each generation, by another way to wait each time.
+/// What each party does in each generation, by another method each time.
 async fn party(party: u64, leaders: &Cell<u64>) {
     for generation in 0..GENERATIONS {
         wait_in_vain().await;
@@ -177,9 +177,9 @@ extern "C" fn main(_arguments: c_int, _: *const *const c_char) -> c_int {
     let parties = 0..PARTIES as u64;
     run(parties.map(|p| Box::pin(party(p, &leaders)) as _).collect());
 
-    // The slots stay, since the barrier is static: 8 of at most 256 bytes.
+    // The slots stay, since the barrier is static: 8 of at most 64 bytes.
     let left = ALLOCATOR.in_use.load(Ordering::Relaxed);
-    assert!(left <= PARTIES * 256, "{left} bytes were never given back");
+    assert!(left <= PARTIES * 64, "{left} bytes were never freed");
 
     let mut line = String::new();
     let (generations, leaders) = (BARRIER.generation(), leaders.get());

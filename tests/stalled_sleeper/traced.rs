@@ -84,14 +84,14 @@ pub(crate) enum Outcome {
 }
 
 /// A child process, whose victim the thread that started it traces.
-pub(crate) struct Round {
+pub(crate) struct Traced {
     child: Child,
     stdin: ChildStdin,
     victim: i32,
     leader: i32,
 }
 
-impl Round {
+impl Traced {
     /// None if the system refuses to have a thread traced.
     pub(crate) fn start() -> Option<Self> {
         let mut child = Command::new(env::current_exe().unwrap())
@@ -117,14 +117,14 @@ impl Round {
         }
         let threads = threads.expect("the child says which its threads are");
         let (victim, leader) = threads.split_once(' ').unwrap();
-        let round = Self {
+        let traced = Self {
             child,
             stdin,
             victim: victim.parse().unwrap(),
             leader: leader.parse().unwrap(),
         };
-        assert_eq!(round.wait(0), Some(libc::SIGSTOP));
-        Some(round)
+        assert_eq!(traced.wait(0), Some(libc::SIGSTOP));
+        Some(traced)
     }
 
     /// Waits for the victim, and returns the signal that it is stopped by.
