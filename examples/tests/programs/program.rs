@@ -7,8 +7,8 @@ use std::{
     process::{Command, Output},
 };
 
-/// Cargo leaves it beside the folder of this test. `cargo test` brings it up to date, but
-/// `cargo test --test` alone takes the one that is there.
+/// Cargo leaves it beside the folder of this test. `cargo test` brings it up to date, but with `--test`
+/// or the name of a test it takes the one that is there.
 pub(crate) fn example(name: &str) -> Command {
     let test = env::current_exe().unwrap();
     let target = test.ancestors().nth(2).unwrap();
