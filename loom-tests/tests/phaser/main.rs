@@ -4,6 +4,7 @@ mod action;
 mod blocking;
 mod close;
 mod complete;
+mod names;
 mod ordering;
 mod participants;
 mod slots;
