@@ -6,6 +6,7 @@ use core::{
     pin::Pin,
     task::{Context, Waker},
 };
+use std::sync::Arc;
 
 use atomic_barrier::{Phaser, phaser::Participant};
 
@@ -98,6 +99,30 @@ fn participants_that_register_and_leave_allocate_nothing_once_warm() {
     assert_eq!(allocations, 0);
     // It led every phase, and so never left its waker.
     assert_eq!((waker.clones(), waker.wakes()), (0, 0));
+}
+
+#[test]
+fn names_are_not_copied_and_their_slots_are_used_again() {
+    let (phaser, [mut stays]) = participants();
+    let names = [(); 20].map(|()| Arc::<str>::from("leaves"));
+    let mut others = Vec::with_capacity(20);
+    let mut phase = |number| {
+        for name in &names {
+            let other = phaser.register().unwrap();
+            others.push(other.named(name.clone()).named(name.clone()));
+        }
+        for other in &mut others {
+            assert_eq!(poll(&mut other.wait(), Waker::noop()), Pending);
+            assert_eq!(other.arrive(), Ok(number));
+        }
+        assert_eq!(stays.arrive(), Ok(number));
+        others.rotate_left(7);
+        others.clear();
+    };
+    phase(0);
+    let allocations = allocations_in(|| (1..100).for_each(&mut phase));
+    assert_eq!(allocations, 0);
+    assert_eq!(names.each_ref().map(Arc::strong_count), [1; 20]);
 }
 
 #[test]

@@ -26,7 +26,9 @@ use support::{
     polling::Outcome,
 };
 
-use crate::reference_model::{After, BusyParticipant, Doing, Model, Scan, Step, UNSAID, Waiters};
+use crate::reference_model::{
+    After, BusyParticipant, Doing, Model, Scan, Step, UNSAID, Waiters, missing, name_as,
+};
 
 /// The most participants that a script has at a time.
 const PARTICIPANTS: usize = 4;
@@ -274,7 +276,7 @@ impl Meant {
                 if self.model.is_closed {
                     return Brought::Arrived(None);
                 }
-                let phase = self.model.register();
+                let phase = self.model.register(Some(number));
                 self.participants.push(number);
                 return Brought::Arrived(Some(phase));
             }
@@ -503,7 +505,7 @@ fn make(call: Call) {
     let phaser = play(|play| play.phaser);
     let came = match call {
         Call::Register(number) => catch(|| phaser.register()).map(|registered| {
-            let participant = registered.ok();
+            let participant = registered.ok().map(|it| name_as(it, Some(number)));
             let phase = participant.as_ref().map(|it| it.phase());
             let it = participant.map(BusyParticipant::new);
             play(|play| play.participants.extend(it.map(|it| Live::new(number, it))));
@@ -741,9 +743,18 @@ fn run(((has_action, close_on), choices): Script) -> Result<Report, (TestCaseErr
             let seen = numbers(play.phaser);
             let is_closed = play.phaser.is_closed();
             let wakes = hostile::wakes();
+            // A participant whose poll panicked may have arrived and not have noted that.
+            let panicked = play.participants.iter().filter(|it| it.has_panicked);
+            let panicked: Vec<_> = panicked.map(|it| it.number).collect();
+            let others = |mut missing: Vec<usize>| {
+                missing.retain(|name| !panicked.contains(name));
+                missing
+            };
+            let missing = others(missing(play.phaser));
             let before = play.oracle.clone();
             let agrees = play.oracle.sees(|meant| {
                 meant.model.reported() == seen
+                    && others(meant.model.missing()) == missing
                     && meant.model.is_closed == is_closed
                     && meant.model.acting().is_none()
                     && meant.wakes.agree(wakes)

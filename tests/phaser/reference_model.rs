@@ -160,6 +160,7 @@ pub(crate) struct ModelParticipant {
     pub(crate) made: bool,
     /// Whether that has been polled.
     pub(crate) polled: bool,
+    pub(crate) name: Option<usize>,
 }
 
 impl ModelParticipant {
@@ -232,11 +233,22 @@ impl Model {
         self.phase + u64::from(self.section == Some(Section::Held))
     }
 
+    fn has_arrived(&self, participant: &ModelParticipant) -> bool {
+        participant.step == Step::Arrived && participant.phase == self.counting()
+    }
+
     fn arrived(&self) -> usize {
-        let arrived = |participant: &&ModelParticipant| {
-            participant.step == Step::Arrived && participant.phase == self.counting()
-        };
-        self.participants.iter().filter(arrived).count()
+        let participants = self.participants.iter();
+        participants.filter(|it| self.has_arrived(it)).count()
+    }
+
+    /// The names of those that have not arrived in the phase that is not over.
+    pub(crate) fn missing(&self) -> Vec<usize> {
+        let missing = self.participants.iter().filter(|it| !self.has_arrived(it));
+        let mut names: Vec<_> = missing.filter_map(|it| it.name).collect();
+        names.retain(|_| self.section.is_none());
+        names.sort_unstable();
+        names
     }
 
     /// In the phase that is not over, for which all have come or gone if its release is held.
@@ -250,7 +262,7 @@ impl Model {
     }
 
     /// One more that owes the phase that is returned.
-    pub(crate) fn register(&mut self) -> u64 {
+    pub(crate) fn register(&mut self, name: Option<usize>) -> u64 {
         let phase = self.counting();
         if self.section == Some(Section::Complete) {
             self.section = None;
@@ -261,6 +273,7 @@ impl Model {
             waits: None,
             made: false,
             polled: false,
+            name,
         });
         phase
     }
@@ -604,6 +617,21 @@ impl Drop for BusyParticipant<'_> {
     }
 }
 
+pub(crate) fn name_as(participant: Participant, name: Option<usize>) -> Participant {
+    match name {
+        Some(name) => participant.named(name.to_string()),
+        None => participant,
+    }
+}
+
+/// The names of those that are missing, as the model has them.
+pub(crate) fn missing(phaser: &Phaser) -> Vec<usize> {
+    let names = phaser.missing();
+    let mut names: Vec<_> = names.iter().map(|name| name.parse().unwrap()).collect();
+    names.sort_unstable();
+    names
+}
+
 /// The phase of those whom a leader released: `wait_leader` does not tell.
 pub(crate) const UNSAID: u64 = u64::MAX;
 
@@ -650,6 +678,7 @@ fn run((built, choices): &Script, report: &mut Report) -> Result<(), TestCaseErr
     let mut model = Model::new(built.has_action);
     let mut live: Vec<BusyParticipant<'_>> = Vec::new();
     let mut observations: Vec<Observation<'_>> = Vec::new();
+    let mut number = 0;
 
     // Runs the action as it is meant, and has a participant leave after it if it `leaves`. Returns whether
     // it panics.
@@ -683,10 +712,12 @@ fn run((built, choices): &Script, report: &mut Report) -> Result<(), TestCaseErr
             Op::Register(n) => match phaser.register_many(n) {
                 Ok(registered) => {
                     prop_assert!(!model.is_closed && registered.len() == n, "registered");
-                    live.extend(registered.into_iter().map(BusyParticipant::new));
                     report.reopened |= n > 0 && model.section == Some(Section::Complete);
-                    for _ in 0..n {
-                        model.register();
+                    for participant in registered {
+                        number += 1;
+                        let name = (number % 4 > 0).then_some(number);
+                        model.register(name);
+                        live.push(BusyParticipant::new(name_as(participant, name)));
                     }
                 }
                 Err(error) => {
@@ -798,6 +829,7 @@ fn run((built, choices): &Script, report: &mut Report) -> Result<(), TestCaseErr
             model.reported(),
             "phase, parties and arrived"
         );
+        prop_assert_eq!(missing(&phaser), model.missing(), "missing");
         prop_assert_eq!(phaser.is_closed(), model.is_closed, "closed");
         let wakes = wakers.each_ref().map(CountingWaker::wakes);
         prop_assert_eq!(wakes, model.wakes, "wakes");
