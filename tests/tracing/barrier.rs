@@ -1,4 +1,4 @@
-//! What is told of a barrier.
+//! What is reported of a barrier.
 
 use core::{future::Future, panic::AssertUnwindSafe, pin::Pin, task::Waker, time::Duration};
 use std::{
@@ -23,7 +23,7 @@ use crate::{
     there, update,
 };
 
-/// What is told when the barrier made at this place is first used.
+/// What is reported when the barrier made at this place is first used.
 fn opened(place: &Place, parties: u64, arrived: u64, generation: u64) -> Vec<String> {
     let numbers = [
         ("parties", parties),
@@ -44,7 +44,7 @@ fn release(source: &str, generations: u64) -> Vec<String> {
 }
 
 #[test]
-fn a_barrier_and_its_waits_are_told_as_the_console_reads_them() {
+fn a_barrier_and_its_waits_are_reported_as_the_console_reads_them() {
     let transcript = Transcript::default();
     let _listening = transcript.listen();
     let (barrier, place) = (Barrier::new(2), here!());
@@ -53,18 +53,18 @@ fn a_barrier_and_its_waits_are_told_as_the_console_reads_them() {
 
     const WAIT: &str = "Barrier::wait";
     assert_eq!(poll(&mut a, Waker::noop()), Pending);
-    let told = [
+    let reported = [
         opened(&place, 2, 0, 0),
         begun(WAIT),
         arrival(WAIT, 1),
         polled(WAIT, false),
     ];
-    assert_eq!(transcript.take(), told.concat());
+    assert_eq!(transcript.take(), reported.concat());
     assert_eq!(poll(&mut a, Waker::noop()), Pending);
     assert_eq!(transcript.take(), polled(WAIT, false));
     assert_eq!(poll(&mut b, Waker::noop()), Led(0));
-    let told = [begun(WAIT), release(WAIT, 1), polled(WAIT, true)];
-    assert_eq!(transcript.take(), told.concat());
+    let reported = [begun(WAIT), release(WAIT, 1), polled(WAIT, true)];
+    assert_eq!(transcript.take(), reported.concat());
     assert_eq!(poll(&mut a, Waker::noop()), Released(0));
     assert_eq!(transcript.take(), polled(WAIT, true));
 
@@ -79,7 +79,7 @@ fn a_barrier_and_its_waits_are_told_as_the_console_reads_them() {
 }
 
 #[test]
-fn a_barrier_in_a_static_or_const_is_told_on_first_use() {
+fn a_barrier_in_a_static_or_const_is_reported_on_first_use() {
     static STATIC: (Barrier, Place) = (Barrier::new(2), here!());
     #[expect(
         clippy::declare_interior_mutable_const,
@@ -101,7 +101,7 @@ fn a_barrier_in_a_static_or_const_is_told_on_first_use() {
 }
 
 #[test]
-fn a_dropped_wait_is_told_to_take_its_arrival_back() {
+fn a_dropped_wait_is_reported_as_withdrawn() {
     let transcript = Transcript::default();
     let _listening = transcript.listen();
     let barrier = Arc::new(Barrier::new(3));
@@ -112,17 +112,17 @@ fn a_dropped_wait_is_told_to_take_its_arrival_back() {
     const OWNED: &str = "Barrier::wait_owned";
     let mut wait = barrier.clone().wait_owned();
     assert_eq!(poll(&mut wait, Waker::noop()), Pending);
-    let told = [begun(OWNED), arrival(OWNED, 2), polled(OWNED, false)];
-    assert_eq!(transcript.take(), told.concat());
+    let reported = [begun(OWNED), arrival(OWNED, 2), polled(OWNED, false)];
+    assert_eq!(transcript.take(), reported.concat());
     drop(wait);
-    let told = [vec![there("resource", 1)], closed(OWNED)];
-    assert_eq!(transcript.take(), told.concat());
+    let reported = [vec![there("resource", 1)], closed(OWNED)];
+    assert_eq!(transcript.take(), reported.concat());
     drop(barrier.wait());
     assert!(transcript.take().is_empty(), "it was never polled");
 }
 
 #[test]
-fn a_wait_that_did_count_takes_nothing_back() {
+fn a_wait_that_did_count_is_not_reported_as_withdrawn() {
     let transcript = Transcript::default();
     let _listening = transcript.listen();
     let barrier = Barrier::new(2);
@@ -135,28 +135,28 @@ fn a_wait_that_did_count_takes_nothing_back() {
 }
 
 #[test]
-fn an_arrival_is_told_in_the_call_and_stays() {
+fn an_arrival_is_reported_in_the_call_and_stays() {
     const ARRIVE: &str = "Barrier::arrive";
     let transcript = Transcript::default();
     let _listening = transcript.listen();
     let (barrier, place) = (Barrier::new(2), here!());
     let mut arrival_ = barrier.arrive();
-    let told = [opened(&place, 2, 0, 0), begun(ARRIVE), arrival(ARRIVE, 1)];
-    assert_eq!(transcript.take(), told.concat());
+    let reported = [opened(&place, 2, 0, 0), begun(ARRIVE), arrival(ARRIVE, 1)];
+    assert_eq!(transcript.take(), reported.concat());
     assert_eq!(poll(&mut arrival_, Waker::noop()), Pending);
     assert_eq!(transcript.take(), polled(ARRIVE, false));
     drop(arrival_);
     assert_eq!(transcript.take(), closed(ARRIVE));
 
     let mut last = barrier.arrive();
-    let told = [begun(ARRIVE), release(ARRIVE, 1)];
-    assert_eq!(transcript.take(), told.concat());
+    let reported = [begun(ARRIVE), release(ARRIVE, 1)];
+    assert_eq!(transcript.take(), reported.concat());
     assert_eq!(poll(&mut last, Waker::noop()), Led(0));
     assert_eq!(transcript.take(), polled(ARRIVE, true));
 }
 
 #[test]
-fn a_held_release_is_told_when_it_comes() {
+fn a_held_release_is_reported_when_it_comes() {
     const LEADER: &str = "Barrier::wait_leader";
     let transcript = Transcript::default();
     let _listening = transcript.listen();
@@ -167,33 +167,33 @@ fn a_held_release_is_told_when_it_comes() {
 
     let leader = futures::FutureExt::now_or_never(barrier.wait_leader());
     let leader = leader.flatten().expect("the last to arrive");
-    let told = [
+    let reported = [
         begun(LEADER),
         // All are there, and the generation is not over.
         arrival(LEADER, 2),
         polled(LEADER, true),
         closed(LEADER),
     ];
-    assert_eq!(transcript.take(), told.concat());
+    assert_eq!(transcript.take(), reported.concat());
     let mut early = barrier.wait();
     assert_eq!(poll(&mut early, Waker::noop()), Pending);
     transcript.take();
     leader.release();
-    let told = [in_generation("resource", 1), there("resource", 1)];
-    assert_eq!(transcript.take(), told);
+    let reported = [in_generation("resource", 1), there("resource", 1)];
+    assert_eq!(transcript.take(), reported);
     drop(early);
     assert_eq!(transcript.take()[0], there("resource", 0));
 }
 
 #[test]
-fn a_thread_that_waits_is_told_as_a_task_is() {
+fn a_thread_that_waits_is_reported_as_a_task_is() {
     const BLOCKING: &str = "Barrier::wait_blocking";
     let transcript = Transcript::default();
     let _listening = transcript.listen();
     let (barrier, place) = (Barrier::new(2), here!());
     let timed_out = barrier.wait_blocking_timeout(Duration::ZERO);
     assert!(timed_out.is_err());
-    let told = [
+    let reported = [
         opened(&place, 2, 0, 0),
         begun(BLOCKING),
         arrival(BLOCKING, 1),
@@ -201,22 +201,22 @@ fn a_thread_that_waits_is_told_as_a_task_is() {
         vec![there("resource", 0)],
         closed(BLOCKING),
     ];
-    assert_eq!(transcript.take(), told.concat());
+    assert_eq!(transcript.take(), reported.concat());
 
     drop(barrier.arrive());
     transcript.take();
     assert!(barrier.wait_blocking().is_leader());
-    let told = [
+    let reported = [
         begun(BLOCKING),
         release(BLOCKING, 1),
         polled(BLOCKING, true),
         closed(BLOCKING),
     ];
-    assert_eq!(transcript.take(), told.concat());
+    assert_eq!(transcript.take(), reported.concat());
 }
 
 #[test]
-fn a_barrier_that_was_used_unheard_is_told_as_it_stands() {
+fn a_barrier_that_was_used_without_a_subscriber_is_reported_as_it_stands() {
     let (barrier, place) = (Barrier::new(3), here!());
     drop([barrier.arrive(), barrier.arrive(), barrier.arrive()]);
     let mut wait = barrier.wait();
@@ -225,12 +225,12 @@ fn a_barrier_that_was_used_unheard_is_told_as_it_stands() {
     let transcript = Transcript::default();
     let listening = transcript.listen();
     assert_eq!(poll(&mut wait, Waker::noop()), Pending);
-    let told = [
+    let reported = [
         opened(&place, 3, 1, 1),
         begun("Barrier::wait"),
         polled("Barrier::wait", false),
     ];
-    assert_eq!(transcript.take(), told.concat());
+    assert_eq!(transcript.take(), reported.concat());
 
     drop(listening);
     drop(barrier.arrive());
@@ -239,7 +239,7 @@ fn a_barrier_that_was_used_unheard_is_told_as_it_stands() {
 }
 
 #[test]
-fn a_subscriber_that_does_not_listen_to_traces_is_told_nothing() {
+fn a_subscriber_that_does_not_listen_to_traces_gets_nothing() {
     let transcript = Transcript::default();
     let layer = transcript.clone().with_filter(LevelFilter::DEBUG);
     let _listening = set_default(tracing_subscriber::registry().with(layer));
@@ -267,7 +267,7 @@ fn the_last_update_is_true_though_an_older_one_came_late() {
         );
     };
     late(3, "arrived=1 arrived.op=override", 1);
-    // The others release, and tell so.
+    // The others release, and report that.
     late(3, "arrived=1 arrived.op=override", 2);
     late(1, "generation=1 generation.op=override", 1);
 }
@@ -304,14 +304,14 @@ fn a_subscriber_that_panics_keeps_nobody_waiting() {
     let [mut a, mut b, mut c] = [barrier.wait(), barrier.wait(), barrier.wait()];
     assert_eq!(poll(&mut a, &wakers[0]), Pending);
 
-    // An arrival that cannot be told has not been.
+    // An arrival that cannot be reported has not been.
     armed.store(true, Relaxed);
     let panicked = catch_unwind(AssertUnwindSafe(|| poll(&mut b, &wakers[1])));
     assert!(panicked.is_err());
     assert_eq!(barrier.arrived(), 1);
     assert_eq!(poll(&mut b, &wakers[1]), Pending);
 
-    // A generation that cannot be told is over all the same.
+    // A generation that cannot be reported is over all the same.
     armed.store(true, Relaxed);
     let panicked = catch_unwind(AssertUnwindSafe(|| poll(&mut c, Waker::noop())));
     assert!(panicked.is_err());
@@ -379,7 +379,7 @@ fn a_subscriber_that_panics_anywhere_makes_no_thread_withdraw_twice() {
 }
 
 #[test]
-fn every_name_that_is_told_is_one_that_the_console_lets_through() {
+fn every_name_that_is_reported_is_one_that_the_console_lets_through() {
     // `console_subscriber::spawn` filters so.
     fn is_let_through(metadata: &Metadata<'_>) -> bool {
         if metadata.is_event() {
@@ -396,12 +396,12 @@ fn every_name_that_is_told_is_one_that_the_console_lets_through() {
     let (barrier, place) = (Barrier::new(1), here!());
     assert_eq!(poll(&mut barrier.wait(), Waker::noop()), Led(0));
     const WAIT: &str = "Barrier::wait";
-    let told = [
+    let reported = [
         opened(&place, 1, 0, 0),
         begun(WAIT),
         release(WAIT, 1),
         polled(WAIT, true),
         closed(WAIT),
     ];
-    assert_eq!(transcript.take(), told.concat());
+    assert_eq!(transcript.take(), reported.concat());
 }

@@ -1,4 +1,4 @@
-//! What a `tracing` subscriber is told: names, targets and fields as tokio-console reads them, and the
+//! What a `tracing` subscriber gets: names, targets and fields as tokio-console reads them, and the
 //! numbers at each change.
 
 mod barrier;
@@ -31,7 +31,7 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-/// Writes down all that is told, a line each: what is opened and closed, and each event behind the
+/// Writes down all that is reported, a line each: what is opened and closed, and each event behind the
 /// spans that were entered around it.
 #[derive(Clone, Default)]
 struct Transcript(Arc<Mutex<Vec<String>>>);
@@ -52,14 +52,14 @@ impl Transcript {
     }
 }
 
-/// How a span is called in the lines to come.
-struct Called(String);
+/// The name of a span in the lines that follow.
+struct SpanName(String);
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Transcript {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, ctx: Context<'_, S>) {
         let (metadata, fields) = (attributes.metadata(), Fields::of(|f| attributes.record(f)));
         let span = ctx.span(id).unwrap();
-        let called = match metadata.name() {
+        let name = match metadata.name() {
             "runtime.resource" => "resource".into(),
             "runtime.resource.async_op" => fields.first("source"),
             "runtime.resource.async_op.poll" => "poll".into(),
@@ -68,16 +68,16 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Transcript {
         assert_eq!(metadata.target(), "atomic_barrier");
         assert_eq!(*metadata.level(), tracing::Level::TRACE);
         let parent = span.parent().map_or("".into(), |parent| {
-            format!("{} > ", parent.extensions().get::<Called>().unwrap().0)
+            format!("{} > ", parent.extensions().get::<SpanName>().unwrap().0)
         });
         self.write(format!("open {parent}{}{}", metadata.name(), fields.0));
-        span.extensions_mut().insert(Called(called));
+        span.extensions_mut().insert(SpanName(name));
     }
 
     fn on_event(&self, event: &Event<'_>, ctx: Context<'_, S>) {
         let mut line = String::new();
         for span in ctx.event_scope(event).unwrap().from_root() {
-            write!(line, "{} ", span.extensions().get::<Called>().unwrap().0).unwrap();
+            write!(line, "{} ", span.extensions().get::<SpanName>().unwrap().0).unwrap();
         }
         let fields = Fields::of(|f| event.record(f)).0;
         self.write(format!("{line}| {}{fields}", event.metadata().target()));
@@ -86,10 +86,10 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Transcript {
     fn on_close(&self, id: Id, ctx: Context<'_, S>) {
         let span = ctx.span(&id).unwrap();
         let extensions = span.extensions();
-        let called = &extensions.get::<Called>().unwrap().0;
+        let name = &extensions.get::<SpanName>().unwrap().0;
         // The span of the polls goes with its wait's.
-        if called != "poll" {
-            self.write(format!("close {called}"));
+        if name != "poll" {
+            self.write(format!("close {name}"));
         }
     }
 }
@@ -149,7 +149,7 @@ macro_rules! here {
 }
 use here;
 
-/// What is told when a resource of this type, made at this place by a `call`, is first used.
+/// What is reported when a resource of this type, made at this place by a `call`, is first used.
 fn opened(
     concrete_type: &str,
     made_at: &Place,
@@ -159,19 +159,19 @@ fn opened(
     let Place { file, source, line } = made_at;
     let source = source.lines().nth(*line as usize - 1);
     let column = source.unwrap().find(call).unwrap() + 1;
-    let mut told = vec![format!(
+    let mut reported = vec![format!(
         "open runtime.resource concrete_type={concrete_type} kind=Sync \
          loc.file={file} loc.line={line} loc.col={column}"
     )];
-    told.extend(
+    reported.extend(
         numbers
             .iter()
             .map(|(name, number)| update("resource", name, number)),
     );
-    told
+    reported
 }
 
-/// What is told when a wait by this method is first polled or takes its first step.
+/// What is reported when a wait by this method is first polled or takes its first step.
 fn begun(source: &str) -> Vec<String> {
     vec![
         format!(
@@ -189,7 +189,7 @@ fn there(scope: &str, arrived: u64) -> String {
     update(scope, "arrived", arrived)
 }
 
-/// Where a step of a wait by this method is told.
+/// Where a step of a wait by this method is reported.
 fn step_of(source: &str) -> String {
     format!("resource {source} poll")
 }
@@ -211,8 +211,8 @@ fn polled(source: &str, is_ready: bool) -> Vec<String> {
     )]
 }
 
-fn closed(called: &str) -> Vec<String> {
-    vec![format!("close {called}")]
+fn closed(name: &str) -> Vec<String> {
+    vec![format!("close {name}")]
 }
 
 /// Stops at the first line that ends like this, before it is written down.
@@ -241,8 +241,8 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Slow {
     }
 }
 
-/// Has a thread do what is `late`, and stop when it is about to tell `line` of it; what is done `meanwhile`
-/// is told before. The last update of each number must be what that is in the end.
+/// Has a thread do what is `late`, and stop when it is about to report `line` of it; what is done `meanwhile`
+/// is reported before. The last update of each number must be what that is in the end.
 fn late_update<const N: usize>(
     line: &'static str,
     late: impl FnOnce() + Send,
@@ -269,14 +269,19 @@ fn late_update<const N: usize>(
         let_go_on.send(()).unwrap();
         thread.join().unwrap();
     });
-    let told = transcript.take();
-    assert!(told[0].ends_with(line));
+    let reported = transcript.take();
+    assert!(reported[0].ends_with(line));
     for (name, number) in numbers() {
         let update = format!("runtime::resource::state_update {name}=");
-        let last = told.iter().rev().find_map(|line| line.split_once(&update));
+        let last = reported
+            .iter()
+            .rev()
+            .find_map(|line| line.split_once(&update));
         match last {
-            Some((_, told)) => assert_eq!(told.split(' ').next(), Some(&*number.to_string())),
-            // It was told before, and stays true.
+            Some((_, reported)) => {
+                assert_eq!(reported.split(' ').next(), Some(&*number.to_string()))
+            }
+            // It was reported before, and stays true.
             None => assert_ne!(name, "arrived"),
         }
     }

@@ -1,4 +1,4 @@
-//! What is told of a phaser.
+//! What is reported of a phaser.
 
 use core::{
     future::Future,
@@ -42,13 +42,13 @@ const LEADER: &str = "Participant::wait_leader";
 const BLOCKING: &str = "Participant::wait_blocking";
 const OBSERVE: &str = "Phaser::observe";
 
-/// What is told when the phaser made at this place by `call` is first used.
+/// What is reported when the phaser made at this place by `call` is first used.
 fn opened(place: &Place, call: &str, parties: u64, arrived: u64, phase: u64) -> Vec<String> {
     let numbers = [("parties", parties), ("phase", phase), ("arrived", arrived)];
     crate::opened("Phaser", place, call, &numbers)
 }
 
-/// What is told when participants come or go.
+/// What is reported when participants come or go.
 fn numbers(scope: &str, parties: u64, arrived: u64, phase: u64) -> Vec<String> {
     vec![
         update(scope, "parties", parties),
@@ -63,33 +63,33 @@ fn release(scope: &str, phase: u64, arrived: u64) -> Vec<String> {
 }
 
 #[test]
-fn a_phaser_and_its_waits_are_told_as_the_console_reads_them() {
+fn a_phaser_and_its_waits_are_reported_as_the_console_reads_them() {
     let transcript = Transcript::default();
     let _listening = transcript.listen();
     let (phaser, place) = (Phaser::new(), here!());
     assert!(transcript.take().is_empty(), "nobody has registered yet");
     let [mut a, mut b] = phaser.register_array().unwrap();
-    let told = [
+    let reported = [
         opened(&place, "Phaser::new", 2, 0, 0),
         numbers("resource", 2, 0, 0),
     ];
-    assert_eq!(transcript.take(), told.concat());
+    assert_eq!(transcript.take(), reported.concat());
 
     let mut wait = a.wait();
     assert!(transcript.take().is_empty(), "it is not polled yet");
     assert_eq!(poll(&mut wait, Waker::noop()), Pending);
-    let told = [begun(WAIT), arrival(WAIT, 1), polled(WAIT, false)];
-    assert_eq!(transcript.take(), told.concat());
+    let reported = [begun(WAIT), arrival(WAIT, 1), polled(WAIT, false)];
+    assert_eq!(transcript.take(), reported.concat());
     assert_eq!(poll(&mut wait, Waker::noop()), Pending);
     assert_eq!(transcript.take(), polled(WAIT, false));
     assert_eq!(poll(&mut b.wait(), Waker::noop()), Led(0));
-    let told = [
+    let reported = [
         begun(WAIT),
         release(&step_of(WAIT), 1, 0),
         polled(WAIT, true),
         closed(WAIT),
     ];
-    assert_eq!(transcript.take(), told.concat());
+    assert_eq!(transcript.take(), reported.concat());
     assert_eq!(poll(&mut wait, Waker::noop()), Released(0));
     assert_eq!(transcript.take(), polled(WAIT, true));
     drop(wait);
@@ -110,18 +110,18 @@ fn a_phaser_was_made_where_its_maker_was_called() {
     let _listening = transcript.listen();
     let (made, place) = (Phaser::default(), here!());
     drop(made.register().unwrap());
-    let told = opened(&place, "Phaser::default", 1, 0, 0);
-    assert_eq!(transcript.take()[..4], told);
+    let reported = opened(&place, "Phaser::default", 1, 0, 0);
+    assert_eq!(transcript.take()[..4], reported);
 
     let builder = Phaser::builder().close_on(Exit::Drop);
     let (made, place) = (builder.build(), here!());
     made.register().unwrap().leave();
-    let told = opened(&place, "build()", 1, 0, 0);
-    assert_eq!(transcript.take()[..4], told);
+    let reported = opened(&place, "build()", 1, 0, 0);
+    assert_eq!(transcript.take()[..4], reported);
 }
 
 #[test]
-fn an_arrival_is_told_and_a_wait_after_it_has_arrived() {
+fn an_arrival_is_reported_and_a_wait_after_it_has_arrived() {
     let transcript = Transcript::default();
     let _listening = transcript.listen();
     let phaser = Phaser::new();
@@ -131,8 +131,8 @@ fn an_arrival_is_told_and_a_wait_after_it_has_arrived() {
     assert_eq!(transcript.take(), [there("resource", 1)]);
     let mut wait = a.wait();
     assert_eq!(poll(&mut wait, Waker::noop()), Pending);
-    let told = [begun(WAIT), vec![has_arrived(WAIT)], polled(WAIT, false)];
-    assert_eq!(transcript.take(), told.concat());
+    let reported = [begun(WAIT), vec![has_arrived(WAIT)], polled(WAIT, false)];
+    assert_eq!(transcript.take(), reported.concat());
     drop(wait);
     assert_eq!(transcript.take(), closed(WAIT), "its arrival stays");
     b.arrive().unwrap();
@@ -140,7 +140,7 @@ fn an_arrival_is_told_and_a_wait_after_it_has_arrived() {
 }
 
 #[test]
-fn names_are_told_of_waits_and_of_those_that_are_missing() {
+fn names_are_reported_of_waits_and_of_those_that_are_missing() {
     let transcript = Transcript::default();
     let _listening = transcript.listen();
     let missing = |scope: &str, names: &str| vec![update(scope, "missing", names)];
@@ -148,34 +148,34 @@ fn names_are_told_of_waits_and_of_those_that_are_missing() {
     let [a, b] = phaser.register_array().unwrap();
     transcript.take();
     let mut a = a.named("reader");
-    let told = [numbers("resource", 2, 0, 0), missing("resource", "reader")];
-    assert_eq!(transcript.take(), told.concat());
+    let reported = [numbers("resource", 2, 0, 0), missing("resource", "reader")];
+    assert_eq!(transcript.take(), reported.concat());
     let b = b.named("writer");
-    let told = transcript.take();
-    assert_eq!(told[3..], missing("resource", "reader, writer"));
+    let reported = transcript.take();
+    assert_eq!(reported[3..], missing("resource", "reader, writer"));
 
     let mut wait = a.wait();
     assert_eq!(poll(&mut wait, Waker::noop()), Pending);
     let scope = step_of(WAIT);
     let name = format!("{scope} | runtime::resource::async_op::state_update name=reader");
-    let told = [
+    let reported = [
         begun(WAIT),
         vec![name, there(&scope, 1)],
         missing(&scope, "writer"),
         vec![has_arrived(WAIT)],
         polled(WAIT, false),
     ];
-    assert_eq!(transcript.take(), told.concat());
+    assert_eq!(transcript.take(), reported.concat());
     b.leave();
-    let told = [numbers("resource", 1, 1, 0), missing("resource", "")];
-    assert_eq!(transcript.take(), told.concat());
+    let reported = [numbers("resource", 1, 1, 0), missing("resource", "")];
+    assert_eq!(transcript.take(), reported.concat());
     assert_eq!(poll(&mut wait, Waker::noop()), Led(0));
-    let told = [
+    let reported = [
         release(&scope, 1, 0),
         missing(&scope, "reader"),
         polled(WAIT, true),
     ];
-    assert_eq!(transcript.take(), told.concat());
+    assert_eq!(transcript.take(), reported.concat());
     drop(wait);
     drop(a);
 
@@ -184,15 +184,15 @@ fn names_are_told_of_waits_and_of_those_that_are_missing() {
         .zip(many)
         .map(|(i, one)| one.named(format!("{i}")))
         .collect();
-    let told = transcript.take().pop();
+    let reported = transcript.take().pop();
     assert_eq!(
-        told,
+        reported,
         missing("resource", "0, 1, 2, 3, 4, 5, 6, 7, ...").pop()
     );
 }
 
 #[test]
-fn a_dropped_wait_is_told_to_take_its_arrival_back() {
+fn a_dropped_wait_is_reported_as_withdrawn() {
     let transcript = Transcript::default();
     let _listening = transcript.listen();
     let phaser = Phaser::new();
@@ -201,14 +201,14 @@ fn a_dropped_wait_is_told_to_take_its_arrival_back() {
     assert_eq!(poll(&mut wait, Waker::noop()), Pending);
     transcript.take();
     drop(wait);
-    let told = [vec![there("resource", 0)], closed(WAIT)];
-    assert_eq!(transcript.take(), told.concat());
+    let reported = [vec![there("resource", 0)], closed(WAIT)];
+    assert_eq!(transcript.take(), reported.concat());
     drop(a.wait());
     assert!(transcript.take().is_empty(), "it was never polled");
 }
 
 #[test]
-fn a_departure_that_completes_a_phase_is_told_and_so_is_its_end() {
+fn a_departure_that_completes_a_phase_is_reported_and_so_is_its_end() {
     let transcript = Transcript::default();
     let _listening = transcript.listen();
     let phaser = Phaser::new();
@@ -223,12 +223,12 @@ fn a_departure_that_completes_a_phase_is_told_and_so_is_its_end() {
     drop(one);
     assert_eq!(transcript.take(), closed(WAIT));
     drop(other);
-    let told = [release("resource", 1, 0), closed(WAIT)];
-    assert_eq!(transcript.take(), told.concat());
+    let reported = [release("resource", 1, 0), closed(WAIT)];
+    assert_eq!(transcript.take(), reported.concat());
 }
 
 #[test]
-fn a_held_release_is_told_when_it_comes() {
+fn a_held_release_is_reported_when_it_comes() {
     let transcript = Transcript::default();
     let _listening = transcript.listen();
     let phaser = Phaser::new();
@@ -238,14 +238,14 @@ fn a_held_release_is_told_when_it_comes() {
     transcript.take();
     let leader = futures::FutureExt::now_or_never(b.wait_leader());
     let leader = leader.unwrap().unwrap().expect("the last to arrive");
-    let told = [
+    let reported = [
         begun(LEADER),
         // All are there, and the phase is not over.
         vec![there(&step_of(LEADER), 2)],
         polled(LEADER, true),
         closed(LEADER),
     ];
-    assert_eq!(transcript.take(), told.concat());
+    assert_eq!(transcript.take(), reported.concat());
     let early = phaser.register().unwrap();
     assert_eq!(transcript.take(), numbers("resource", 3, 3, 0));
     leader.release();
@@ -254,7 +254,7 @@ fn a_held_release_is_told_when_it_comes() {
 }
 
 #[test]
-fn an_action_is_over_before_its_phase_is_told() {
+fn an_action_is_over_before_its_phase_is_reported() {
     let transcript = Transcript::default();
     let _listening = transcript.listen();
     let seen = transcript.clone();
@@ -264,23 +264,23 @@ fn an_action_is_over_before_its_phase_is_told() {
     let mut participant = phaser.register().unwrap();
     transcript.take();
     participant.arrive().unwrap();
-    let told = [vec!["the action".into()], release("resource", 1, 0)];
-    assert_eq!(transcript.take(), told.concat());
+    let reported = [vec!["the action".into()], release("resource", 1, 0)];
+    assert_eq!(transcript.take(), reported.concat());
 
     let leader = futures::FutureExt::now_or_never(participant.wait_leader());
     assert!(leader.unwrap().unwrap().is_none(), "it led by `arrive`");
     transcript.take();
     let leader = futures::FutureExt::now_or_never(participant.wait_leader());
-    let told = transcript.take();
+    let reported = transcript.take();
     assert_eq!(
-        told[2..4],
+        reported[2..4],
         ["the action".into(), there(&step_of(LEADER), 1)]
     );
     drop(leader);
 }
 
 #[test]
-fn a_thread_that_waits_is_told_as_a_task_is() {
+fn a_thread_that_waits_is_reported_as_a_task_is() {
     let transcript = Transcript::default();
     let _listening = transcript.listen();
     let phaser = Phaser::new();
@@ -288,14 +288,14 @@ fn a_thread_that_waits_is_told_as_a_task_is() {
     transcript.take();
     let timed_out = a.wait_blocking_timeout(Duration::ZERO);
     assert_eq!(timed_out, Err(WaitError::TimedOut));
-    let told = [
+    let reported = [
         begun(BLOCKING),
         arrival(BLOCKING, 1),
         polled(BLOCKING, false),
         vec![there("resource", 0)],
         closed(BLOCKING),
     ];
-    assert_eq!(transcript.take(), told.concat());
+    assert_eq!(transcript.take(), reported.concat());
     b.arrive().unwrap();
     transcript.take();
     assert!(a.wait_leader_blocking().unwrap().is_some());
@@ -306,7 +306,7 @@ fn a_thread_that_waits_is_told_as_a_task_is() {
 }
 
 #[test]
-fn an_observer_is_told_and_arrives_never() {
+fn an_observer_is_reported_and_arrives_never() {
     let transcript = Transcript::default();
     let _listening = transcript.listen();
     let phaser = Phaser::new();
@@ -314,8 +314,8 @@ fn an_observer_is_told_and_arrives_never() {
     transcript.take();
     let mut observation = phaser.observe(0);
     assert!(polled_by_hand(&mut observation).is_pending());
-    let told = [begun(OBSERVE), polled(OBSERVE, false)];
-    assert_eq!(transcript.take(), told.concat());
+    let reported = [begun(OBSERVE), polled(OBSERVE, false)];
+    assert_eq!(transcript.take(), reported.concat());
     participant.leave();
     transcript.take();
     assert_eq!(polled_by_hand(&mut observation), Poll::Ready(Ok(())));
@@ -329,7 +329,7 @@ fn polled_by_hand<T>(future: &mut (impl Future<Output = T> + Unpin)) -> Poll<T> 
 }
 
 #[test]
-fn a_close_is_told_and_stays() {
+fn a_close_is_reported_and_stays() {
     let transcript = Transcript::default();
     let _listening = transcript.listen();
     let phaser = Phaser::new();
@@ -337,21 +337,21 @@ fn a_close_is_told_and_stays() {
     transcript.take();
     let is_closed = vec![update("resource", "closed", true)];
     phaser.close();
-    let told = [numbers("resource", 1, 0, 0), is_closed.clone()];
-    assert_eq!(transcript.take(), told.concat());
+    let reported = [numbers("resource", 1, 0, 0), is_closed.clone()];
+    assert_eq!(transcript.take(), reported.concat());
     assert_eq!(poll(&mut participant.wait(), Waker::noop()), Refused);
-    let told = [begun(WAIT), polled(WAIT, true), closed(WAIT)];
-    assert_eq!(transcript.take(), told.concat());
+    let reported = [begun(WAIT), polled(WAIT, true), closed(WAIT)];
+    assert_eq!(transcript.take(), reported.concat());
     drop((participant, phaser));
     transcript.take();
 
-    // It is the first that is told of this one.
+    // It is the first that is reported of this one.
     Phaser::new().close();
     assert_eq!(transcript.take()[4..5], is_closed);
 }
 
 #[test]
-fn a_phaser_that_was_used_unheard_is_told_as_it_stands() {
+fn a_phaser_that_was_used_without_a_subscriber_is_reported_as_it_stands() {
     let (phaser, place) = (Phaser::new(), here!());
     let [mut a, mut b] = phaser.register_array().unwrap();
     a.arrive().unwrap();
@@ -363,12 +363,12 @@ fn a_phaser_that_was_used_unheard_is_told_as_it_stands() {
     let transcript = Transcript::default();
     let listening = transcript.listen();
     assert_eq!(poll(&mut wait, Waker::noop()), Pending);
-    let told = [
+    let reported = [
         opened(&place, "Phaser::new", 2, 1, 1),
         begun(WAIT),
         polled(WAIT, false),
     ];
-    assert_eq!(transcript.take(), told.concat());
+    assert_eq!(transcript.take(), reported.concat());
     drop(listening);
     a.leave();
     assert!(transcript.take().is_empty());
@@ -565,7 +565,7 @@ fn a_subscriber_that_panics_anywhere_keeps_no_observer_of_a_phase_that_nobody_wa
 }
 
 #[test]
-fn a_registration_that_cannot_be_told_has_not_been() {
+fn a_registration_that_cannot_be_reported_has_not_been() {
     let countdown = Arc::new(AtomicI32::new(-1));
     let _listening = set_default(PanicsAfter(countdown.clone()));
     let mut scene = Scene::new(Phaser::new());
