@@ -11,7 +11,6 @@ use core::{
     cell::Cell,
     hint, iter,
     task::{Poll, Waker},
-    time::Duration,
 };
 use std::time::Instant;
 
@@ -66,59 +65,57 @@ fn spin_while(condition: impl Fn() -> bool) {
         }
         hint::spin_loop();
     }
-    if !Yielding::is_worthwhile() {
+    if !lost_slice::is_made_up_for() {
         return;
     }
     let start = Instant::now();
     for _ in iter::repeat_n((), YIELDS) {
         if !condition() {
-            break;
+            return;
         }
         thread::yield_now();
+        let taken = start.elapsed();
+        if taken >= lost_slice::LEAST {
+            lost_slice::make_up_for(taken);
+            return;
+        }
     }
-    Yielding::has_taken(start.elapsed());
 }
 
 /// Whether a thread yields before it sleeps.
 ///
 /// On a machine that is busy with something else, a yield gives the core away for a whole time slice,
-/// whereas a sleeping thread that is woken has it back at once. So a thread that has lost a slice sleeps
-/// without a yield for its next waits: for more of them each time, as long as it keeps losing slices.
-#[derive(Clone, Copy, Default)]
-struct Yielding {
-    /// How many waits are left that do not yield.
-    skips: u32,
-    /// How many they will be after the next slice that is lost, within bounds.
-    next_skips: u32,
-}
+/// whereas a sleeping thread that is woken has it back soon. So once a thread has lost a slice, the next
+/// waits of all threads sleep without a yield: some 16 for each microsecond, so that a probe from time to
+/// time costs little. It is the whole process that learns, for the machine is the same.
+mod lost_slice {
+    // The models do not yield, and have no need of their own.
+    use core::{
+        sync::atomic::{AtomicU32, Ordering::Relaxed},
+        time::Duration,
+    };
 
-impl Yielding {
-    const LEAST_SKIPS: u32 = 256;
-    const MOST_SKIPS: u32 = 4096;
-    /// Far more than it takes until many other parties have had the core, and less than a time slice.
-    const SLICE: Duration = Duration::from_micros(500);
+    /// More than it takes until many other parties have had the core, and less than a time slice.
+    pub(super) const LEAST: Duration = Duration::from_micros(200);
+    const WAITS_PER_MICROSECOND: u32 = 16;
 
-    fn is_worthwhile() -> bool {
-        YIELDING.with(|yielding| {
-            let mut now = yielding.get();
-            let worthwhile = now.skips == 0;
-            now.skips = now.skips.saturating_sub(1);
-            yielding.set(now);
-            worthwhile
-        })
+    /// How many of the next waits do not yield.
+    // Relaxed, everywhere: a hint. Two waits that count as one, and one that undoes what another thread has
+    // just learned, cost a slice at most.
+    static WAITS: AtomicU32 = AtomicU32::new(0);
+
+    pub(super) fn is_made_up_for() -> bool {
+        let waits = WAITS.load(Relaxed);
+        if waits > 0 {
+            WAITS.store(waits - 1, Relaxed);
+        }
+        waits == 0
     }
 
-    fn has_taken(time: Duration) {
-        YIELDING.with(|yielding| {
-            let mut now = yielding.get();
-            if time < Self::SLICE {
-                now.next_skips = now.next_skips.saturating_sub(1);
-            } else {
-                now.skips = now.next_skips.clamp(Self::LEAST_SKIPS, Self::MOST_SKIPS);
-                now.next_skips = 2 * now.skips;
-            }
-            yielding.set(now);
-        });
+    pub(super) fn make_up_for(lost: Duration) {
+        // A process that was stopped has lost more than a slice.
+        let micros = lost.min(50 * LEAST).as_micros() as u32;
+        WAITS.store(WAITS_PER_MICROSECOND * micros, Relaxed);
     }
 }
 
@@ -129,8 +126,6 @@ struct ParkedWaker {
 }
 
 thread_local! {
-    static YIELDING: Cell<Yielding> = Cell::default();
-
     /// Made by the first wait of a thread, and there when none is at work.
     static CACHE: Cell<Option<ParkedWaker>> = Cell::default();
 }

@@ -162,9 +162,12 @@ fn main() {
     }
     let parties = options.parties(&THREADS);
     let measure =
-        |title| Figures::measure(&options, title, "generation", &parties, |_| 1, &columns);
-    let idle = measure("Threads");
-    let busy = beside_load(|| measure("Threads, and one more that is busy for each core"));
+        |options, title| Figures::measure(options, title, "generation", &parties, |_| 1, &columns);
+    let idle = measure(&options, "Threads");
+    // A time slice of the load is some milliseconds.
+    let longer = options.longer();
+    let busy = "Threads, and one more that is busy for each core";
+    let busy = beside_load(|| measure(&longer, busy));
 
     targets();
     judge(&idle, "Threads");
