@@ -64,11 +64,13 @@ impl<T: Default + Send + Sync> Segments<T> {
         let mut first = hint;
         loop {
             let segments = self.segments_now();
-            let found = iter::successors(Some(first), |index| index.checked_add(1))
-                .map_while(|index| Some((index, self.get(index)?)))
-                .chain(self.iter().enumerate().take(first))
-                .find_map(|(index, element)| Some((index, find(element)?)));
-            if let Some(found) = found {
+            let found = (segments > 0).then(|| {
+                iter::successors(Some(first), |index| index.checked_add(1))
+                    .map_while(|index| Some((index, self.get(index)?)))
+                    .chain(self.iter().enumerate().take(first))
+                    .find_map(|(index, element)| Some((index, find(element)?)))
+            });
+            if let Some(found) = found.flatten() {
                 return found;
             }
             first = self.grow(segments);
@@ -77,7 +79,12 @@ impl<T: Default + Send + Sync> Segments<T> {
 
     pub(crate) fn get(&self, index: usize) -> Option<&T> {
         let k = (index | (FIRST - 1)).ilog2() as usize - (FIRST - 1).ilog2() as usize;
-        self.segment(k)?.get(index - start(k))
+        let segment = self.segment(k)?;
+        // As long as the segment: a power of two, which its first index is a multiple of.
+        let len = 1 << (index | FIRST).ilog2();
+        debug_assert!(segment.len() == len && start(k) + (index & (len - 1)) == index);
+        // SAFETY: what is masked is below `len`.
+        Some(unsafe { segment.get_unchecked(index & (len - 1)) })
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
@@ -187,11 +194,13 @@ impl<T: Send + Sync> Drop for Segments<T> {
         let others = others.iter().flat_map(|others| &others.0);
         for (k, segment) in self.direct.iter().chain(others).enumerate() {
             let first = segment.load(Ordering::Relaxed);
-            if !first.is_null() {
-                // SAFETY: `grow` boxed this slice of `len(k)` elements and put it there once. With
-                // `&mut self`, no reference into it is left.
-                drop(unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(first, len(k))) });
+            if first.is_null() {
+                // Nor are there any after it.
+                break;
             }
+            // SAFETY: `grow` boxed this slice of `len(k)` elements and put it there once. With
+            // `&mut self`, no reference into it is left.
+            drop(unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(first, len(k))) });
         }
     }
 }

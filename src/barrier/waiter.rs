@@ -337,12 +337,12 @@ impl Waiter {
     ///
     /// A panic out of the clone leaves the registration as it was, and a panic out of the drop of the
     /// replaced waker leaves the new one registered.
-    #[cold]
+    #[inline(never)]
     fn reregister(&mut self, barrier: &Barrier, generation: u64, slot: u32, waker: &Waker) -> bool {
+        let slot = barrier.slab.slot(slot as usize);
         let clone = waker.clone();
         let id = WakerId::of(&clone);
         let is_released = || barrier.state.is_released(generation);
-        let slot = barrier.slab.slot(slot as usize);
         let Ok(replaced) = slot.reregister(generation, clone, is_released) else {
             return false;
         };

@@ -80,7 +80,7 @@
 use core::task::Waker;
 
 use crate::{
-    sync::{AtomicU64, AtomicWaker, Ordering, UnsafeCell},
+    sync::{AtomicU64, AtomicWaker, Ordering, UnsafeCell, const_fn},
     wake::wake_all,
 };
 
@@ -112,13 +112,27 @@ pub(crate) struct Slot {
 // handed on by a release and an acquire of `owner`: invariant 1. Wakers may go to other threads.
 unsafe impl Sync for Slot {}
 
+impl Slot {
+    const_fn! {
+        /// A free slot.
+        const fn new() -> Self {
+            Self {
+                owner: AtomicU64::new(FREE),
+                cell: UnsafeCell::new(None),
+                late: AtomicWaker::new(),
+            }
+        }
+    }
+}
+
 impl Default for Slot {
     fn default() -> Self {
-        Self {
-            owner: AtomicU64::new(FREE),
-            cell: UnsafeCell::new(None),
-            late: AtomicWaker::new(),
-        }
+        // A constant is written where it belongs. What the function returns would be put together on the
+        // stack and copied from there, in pieces that the CPU cannot forward.
+        #[cfg(not(atomic_barrier_loom))]
+        return const { Self::new() };
+        #[cfg(atomic_barrier_loom)]
+        Self::new()
     }
 }
 
@@ -164,7 +178,7 @@ impl Slot {
     /// `is_released` says, from the word, whether that has come.
     ///
     /// A panic comes out of this call only if that fails: out of the drop of a waker without use.
-    #[cold]
+    #[inline]
     pub(crate) fn reregister(
         &self,
         generation: u64,
@@ -184,12 +198,11 @@ impl Slot {
             drop(access.free());
             return Err(Released);
         }
-        let replaced = access.take();
-        access.put(waker);
+        let replaced = access.replace(waker);
         match access.leave_busy(generation) {
             Ok(()) => Ok(replaced),
             Err(access) => {
-                wake_all([replaced, access.free()].into_iter().flatten(), drop);
+                drop_each([replaced, access.free()]);
                 Err(Released)
             }
         }
@@ -240,6 +253,12 @@ impl Slot {
         }
         None
     }
+}
+
+/// Drops each of them, whatever the drop of another does.
+#[cold]
+fn drop_each(wakers: [Option<Waker>; 2]) {
+    wake_all(wakers.into_iter().flatten(), drop);
 }
 
 /// The generation was released.
@@ -301,6 +320,17 @@ impl<'a> Access<'a> {
         self.0
             .cell
             .with_mut(|cell| unsafe { cell.write(Some(waker)) });
+    }
+
+    /// Puts `waker` in the place of the one that is returned.
+    #[inline]
+    fn replace(&mut self, waker: Waker) -> Option<Waker> {
+        // SAFETY: this is the only `Access` to the slot.
+        let replaced = self
+            .0
+            .cell
+            .with_mut(|cell| unsafe { (*cell).replace(waker) });
+        replaced.or_else(|| self.0.late.take())
     }
 
     /// The waker, from the cell that is full.
