@@ -6,7 +6,9 @@ use std::{
     process::Command,
 };
 
-use crate::program::{assert_refused, complaint, example, output, report};
+use crate::program::{
+    assert_refused, assert_refused_out_of_range, complaint, example, output, report,
+};
 
 const TEXT: &str = include_str!("../../texts/gettysburg.txt");
 const BARRIERS: [&str; 3] = ["phaser", "atomic", "tokio"];
@@ -330,30 +332,7 @@ fn numbers_out_of_range_are_refused() {
         ("--deadline", 1, 3600000),
         ("--seed", 0, i64::from(u32::MAX)),
     ] {
-        let (too_small, too_large) = (least - 1, most + 1);
-        assert_refused(
-            "fan_in",
-            option,
-            &too_small.to_string(),
-            &format!("must be at least {least}"),
-        );
-        for value in [
-            &*too_large.to_string(),
-            "99999999999999999999999999999999999999999",
-        ] {
-            assert_refused("fan_in", option, value, &format!("must be at most {most}"));
-        }
-        for value in ["-1", "-99999999999999999999999999999999999999999"] {
-            assert_refused(
-                "fan_in",
-                option,
-                value,
-                &format!("must be at least {least}"),
-            );
-        }
-        for value in ["x", "1.5", "-0.5", "", "0x10"] {
-            assert_refused("fan_in", option, value, "expected a whole number");
-        }
+        assert_refused_out_of_range("fan_in", option, least, most);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::program::{assert_refused, complaint, example, output, report};
+use crate::program::{assert_refused_out_of_range, complaint, example, output, report};
 
 /// The example, given more time than it needs unless something holds it up on purpose.
 fn hot_swap<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Command {
@@ -96,34 +96,6 @@ fn numbers_out_of_range_are_refused() {
         ("--swap-ms", 0, 10000),
         ("--requests", 1, i64::from(u32::MAX)),
     ] {
-        let (too_small, too_large) = (least - 1, most + 1);
-        assert_refused(
-            "hot_swap",
-            option,
-            &too_small.to_string(),
-            &format!("must be at least {least}"),
-        );
-        for value in [
-            &*too_large.to_string(),
-            "99999999999999999999999999999999999999999",
-        ] {
-            assert_refused(
-                "hot_swap",
-                option,
-                value,
-                &format!("must be at most {most}"),
-            );
-        }
-        for value in ["-1", "-99999999999999999999999999999999999999999"] {
-            assert_refused(
-                "hot_swap",
-                option,
-                value,
-                &format!("must be at least {least}"),
-            );
-        }
-        for value in ["x", "1.5", "-0.5", "", "0x10"] {
-            assert_refused("hot_swap", option, value, "expected a whole number");
-        }
+        assert_refused_out_of_range("hot_swap", option, least, most);
     }
 }

@@ -3,7 +3,7 @@
 use std::{fs, io::Cursor, path::Path, process::Output};
 
 use crate::life::{Plane, Rows, Size};
-use crate::program::{assert_refused, complaint, entries, example, output, report};
+use crate::program::{assert_refused_out_of_range, complaint, entries, example, output, report};
 use crate::rle::{self, Run};
 use crate::runs;
 use atomic_barrier::phaser::Participant;
@@ -346,35 +346,7 @@ fn numbers_out_of_range_are_refused() {
         ("--workers", 1, 1000),
         ("--rounds", 1, 10000),
     ] {
-        let (too_small, too_large) = (least - 1, most + 1);
-        assert_refused(
-            "lockstep",
-            option,
-            &too_small.to_string(),
-            &format!("must be at least {least}"),
-        );
-        for value in [
-            &*too_large.to_string(),
-            "99999999999999999999999999999999999999999",
-        ] {
-            assert_refused(
-                "lockstep",
-                option,
-                value,
-                &format!("must be at most {most}"),
-            );
-        }
-        for value in ["-1", "-99999999999999999999999999999999999999999"] {
-            assert_refused(
-                "lockstep",
-                option,
-                value,
-                &format!("must be at least {least}"),
-            );
-        }
-        for value in ["x", "1.5", "-0.5", "", "0x10"] {
-            assert_refused("lockstep", option, value, "expected a whole number");
-        }
+        assert_refused_out_of_range("lockstep", option, least, most);
     }
 }
 

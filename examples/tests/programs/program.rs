@@ -55,6 +55,20 @@ pub(crate) fn assert_refused(name: &str, option: &str, value: &str, why: &str) {
     }
 }
 
+/// Asserts that an option takes whole numbers from `least` to `most` and nothing else.
+pub(crate) fn assert_refused_out_of_range(name: &str, option: &str, least: i64, most: i64) {
+    let huge = "99999999999999999999999999999999999999999";
+    for value in [(least - 1).to_string(), "-1".into(), format!("-{huge}")] {
+        assert_refused(name, option, &value, &format!("must be at least {least}"));
+    }
+    for value in [(most + 1).to_string(), huge.into()] {
+        assert_refused(name, option, &value, &format!("must be at most {most}"));
+    }
+    for value in ["x", "1.5", "-0.5", "", "0x10"] {
+        assert_refused(name, option, value, "expected a whole number");
+    }
+}
+
 /// What is in a folder, in order.
 pub(crate) fn entries(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).unwrap();

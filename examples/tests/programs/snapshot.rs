@@ -9,7 +9,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::program::{assert_refused, complaint, entries, example, output, report};
+use crate::program::{assert_refused_out_of_range, complaint, entries, example, output, report};
 
 const TEXT: &str = include_str!("../../texts/gettysburg.txt");
 
@@ -317,34 +317,6 @@ fn numbers_out_of_range_are_refused() {
         ("--every", 1, i64::from(u32::MAX)),
         ("--fail-at", 1, i64::from(u32::MAX)),
     ] {
-        let (too_small, too_large) = (least - 1, most + 1);
-        assert_refused(
-            "snapshot",
-            option,
-            &too_small.to_string(),
-            &format!("must be at least {least}"),
-        );
-        for value in [
-            &*too_large.to_string(),
-            "99999999999999999999999999999999999999999",
-        ] {
-            assert_refused(
-                "snapshot",
-                option,
-                value,
-                &format!("must be at most {most}"),
-            );
-        }
-        for value in ["-1", "-99999999999999999999999999999999999999999"] {
-            assert_refused(
-                "snapshot",
-                option,
-                value,
-                &format!("must be at least {least}"),
-            );
-        }
-        for value in ["x", "1.5", "-0.5", "", "0x10"] {
-            assert_refused("snapshot", option, value, "expected a whole number");
-        }
+        assert_refused_out_of_range("snapshot", option, least, most);
     }
 }
