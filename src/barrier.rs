@@ -6,6 +6,7 @@ mod blocking;
 mod leader;
 mod observation;
 mod party;
+mod release;
 mod state;
 mod wait;
 mod waiter;

@@ -4,12 +4,11 @@ use alloc::sync::Arc;
 use core::{
     fmt,
     future::Future,
-    ops::Deref,
     pin::Pin,
     task::{Context, Poll},
 };
 
-use super::{Barrier, party::Withdrawing};
+use super::{Barrier, party::Withdrawing, release::HeldRelease};
 
 /// The future of [`Barrier::wait_leader`]. Dropping it withdraws its arrival, unless its
 /// generation is complete.
@@ -229,37 +228,5 @@ impl OwnedLeader {
 impl fmt::Debug for OwnedLeader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt_as("OwnedLeader", f)
-    }
-}
-
-/// The release of a complete generation, made when this is dropped.
-pub(super) struct HeldRelease<B: Deref<Target = Barrier>> {
-    barrier: B,
-    generation: u64,
-}
-
-impl<B: Deref<Target = Barrier>> HeldRelease<B> {
-    /// For the party that completed `generation`, and held its release.
-    pub(super) fn new(barrier: B, generation: u64) -> Self {
-        Self {
-            barrier,
-            generation,
-        }
-    }
-
-    fn fmt_as(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct(name)
-            .field("barrier", &*self.barrier)
-            .field("generation", &self.generation)
-            .finish_non_exhaustive()
-    }
-}
-
-impl<B: Deref<Target = Barrier>> Drop for HeldRelease<B> {
-    fn drop(&mut self) {
-        let barrier = &*self.barrier;
-        barrier.state.release(self.generation);
-        barrier.wake_all(self.generation);
-        barrier.resource.released(|| barrier.numbers());
     }
 }

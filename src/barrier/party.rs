@@ -6,7 +6,7 @@ use core::{
     task::{Poll, Waker},
 };
 
-use super::{Barrier, BarrierWaitResult, leader::HeldRelease, waiter::Waiter};
+use super::{Barrier, BarrierWaitResult, release::HeldRelease, waiter::Waiter};
 use crate::{lead::Lead, trace::AsyncOp};
 
 /// A party of the barrier that `B` points to, or an observer of it.

@@ -7,7 +7,7 @@ use core::{
 
 use super::{
     Barrier, BarrierWaitResult,
-    leader::HeldRelease,
+    release::HeldRelease,
     state::{NextArrival, Snapshot},
 };
 use crate::{lead::Lead, slab::LAST_GENERATION};
