@@ -295,7 +295,7 @@ impl EtcdBarrier {
     }
 
     fn has_completed(&self, result: WaitResult) {
-        // Relaxed: the local barrier's release makes it visible to those who have waited.
+        // Relaxed: the local barrier's release makes it visible to the tasks that have waited.
         self.generation.store(result.generation + 1, Relaxed);
         let leader = false;
         self.tell(Ok(WaitResult { leader, ..result }));

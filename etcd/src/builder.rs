@@ -261,7 +261,7 @@ impl Builder {
         options
     }
 
-    /// Those who differ could not both be right about what a loss means.
+    /// Two that differ could not both be right about what a loss means.
     async fn agree(&self, etcd: &Etcd, keys: &Keys) -> Result<(), Error> {
         let on_loss = match self.on_loss {
             OnLoss::Fail => "fail",

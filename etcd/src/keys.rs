@@ -127,12 +127,12 @@ impl Keys {
         let [before, after] = self.other_arrivals();
         let (first, last) = (view.live.keys().next(), view.live.keys().next_back());
         let mut all = vec![none_has_joined];
-        for (somebody, (from, to)) in [
+        for (is_any, (from, to)) in [
             (first.is_some_and(|name| *name < self.process), before),
             (last.is_some_and(|name| *name > self.process), after),
         ] {
             // Over an empty range the comparison would fail.
-            if somebody {
+            if is_any {
                 let equal = Compare::value(from, CompareOp::Equal, generation.as_str());
                 all.push(equal.with_range(to));
             }

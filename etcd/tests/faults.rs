@@ -79,7 +79,7 @@ async fn processes_that_wait_go_on_when_the_last_that_was_missing_is_killed() {
     let [p0, p1] = ["p0", "p1"].map(|name| stage.process(name, ALL));
     missing.wait_until(HERE).await;
     stage.until_arrived(HERE, &["p0", "p1"]).await;
-    // Nobody arrives any more: one of those who wait completes the generation.
+    // Nobody arrives any more: one of those that wait completes the generation.
     stage.revoke(missing.barrier.lease()).await;
     for process in [p0, p1] {
         process.succeeds().await;

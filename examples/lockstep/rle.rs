@@ -134,7 +134,7 @@ fn header(line: &[u8]) -> Result<(u32, u32), Mismatch> {
 }
 
 fn rule(text: &[u8]) -> Result<(), Mismatch> {
-    // The last is how older programs write it: who survives, then who is born.
+    // The last is how older programs write it: survivals, then births.
     let conways: [&[u8]; 3] = [b"B3/S23", b"S23/B3", b"23/3"];
     if conways.iter().any(|name| name.eq_ignore_ascii_case(text)) {
         Ok(())

@@ -1,7 +1,7 @@
 //! To compare with: the double barrier of etcd's Go client (`client/v3/experimental/recipes/double_barrier.go`,
 //! in 3.4 `contrib/recipes`), step by step, entered once by each process for all of its tasks. A generation is
 //! an `Enter` and a `Leave` under a key of its own: under the same key, one that is slow to leave would meet
-//! those who have entered again.
+//! those that have entered again.
 
 use std::{
     sync::Arc,

@@ -64,7 +64,7 @@ enum Way {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let (who, outcome) = match Options::parse().command {
+    let (name, outcome) = match Options::parse().command {
         Command::Run(options) => ("run".to_owned(), run::run(options).await),
         Command::Cost(options) => ("cost".to_owned(), cost::run(options).await),
         Command::Process {
@@ -81,7 +81,7 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // In one piece, as many processes may write here at once.
-            let line = format!("{who}: {error:#}\n");
+            let line = format!("{name}: {error:#}\n");
             eprint!("{line}");
             ExitCode::FAILURE
         }

@@ -227,7 +227,7 @@ impl Stage {
         self.check_events(&self.events(1).await)
     }
 
-    /// Who has completed each of so many generations, after a check of the history alone.
+    /// Which process has completed each of so many generations, after a check of the history alone.
     pub(crate) async fn check_held(&self, generations: usize) -> Vec<String> {
         let events = self.events(1).await;
         let history = history::replay(&events, self.on_loss == OnLoss::Fail).unwrap();

@@ -103,7 +103,7 @@ fn a_participant_looks_against(floor: usize, complete: Complete) {
         let counter = Counter::new();
         done[0].set(1);
         let mut a = Waiting::arrived(a, &counter);
-        let looker = thread::spawn({
+        let reader = thread::spawn({
             let (report, counter) = (report.clone(), counter.clone());
             move || {
                 let polled = a.poll(&counter);
@@ -116,7 +116,7 @@ fn a_participant_looks_against(floor: usize, complete: Complete) {
 
         done[1].set(1);
         let b = complete(b);
-        let (a, polled) = looker.join().unwrap();
+        let (a, polled) = reader.join().unwrap();
         let outcome = if polled.is_ready() { "saw" } else { "waits" };
         let (a, _) = a.end(polled, &counter, 1, 0);
         assert_eq!((report.get(), phaser.phase()), (1, 1));
@@ -155,7 +155,7 @@ fn an_observer_looks_against(floor: usize, complete: Complete) {
         done[0].set(1);
         a.arrive().unwrap();
         let counter = Counter::new();
-        let looker = thread::spawn({
+        let reader = thread::spawn({
             let (phaser, report, counter) = (phaser.clone(), report.clone(), counter.clone());
             move || {
                 let mut observation = phaser.observe(0);
@@ -172,7 +172,7 @@ fn an_observer_looks_against(floor: usize, complete: Complete) {
 
         done[1].set(1);
         let b = complete(b);
-        let is_over = looker.join().unwrap();
+        let is_over = reader.join().unwrap();
         assert!(is_over || counter.wakes() == 1);
         assert_eq!((report.get(), phaser.phase()), (1, 1));
         drop((a, b));
@@ -206,7 +206,7 @@ fn a_participant_looks_against_an_action_that_panics() {
         let [a, mut b] = [(); 2].map(|()| phaser.register().unwrap());
         let counter = Counter::new();
         let mut a = Waiting::arrived(a, &counter);
-        let looker = thread::spawn({
+        let reader = thread::spawn({
             let counter = counter.clone();
             move || {
                 let polled = a.poll(&counter);
@@ -215,7 +215,7 @@ fn a_participant_looks_against_an_action_that_panics() {
         });
 
         assert!(catch_unwind(AssertUnwindSafe(|| b.arrive())).is_err());
-        let (a, polled) = looker.join().unwrap();
+        let (a, polled) = reader.join().unwrap();
         let (a, outcome) = a.end(polled, &counter, 1, 0);
         assert_eq!(phaser.phase(), 1);
         drop((a, b));

@@ -48,7 +48,7 @@ fn a_leader_sees_what_another_did_before_it_arrived() {
     explore(7, &["seen", "waits"], || {
         let (_phaser, [mut a, b]) = participants();
         let done = data();
-        let looker = look(
+        let reader = look(
             Waiting::new(b),
             Counter::new(),
             core::slice::from_ref(&done),
@@ -56,7 +56,7 @@ fn a_leader_sees_what_another_did_before_it_arrived() {
 
         done.store(1, Relaxed);
         a.arrive().unwrap();
-        outcome(looker.join().unwrap())
+        outcome(reader.join().unwrap())
     });
 }
 
@@ -65,7 +65,7 @@ fn a_leader_that_holds_the_release_sees_what_another_did_before_it_arrived() {
     explore(35, &["seen", "waits"], || {
         let (_phaser, [mut a, mut b]) = participants();
         let done = data();
-        let looker = thread::spawn({
+        let reader = thread::spawn({
             let done = done.clone();
             move || {
                 let ready = match poll(&mut b.wait_leader(), &Counter::new()) {
@@ -83,7 +83,7 @@ fn a_leader_that_holds_the_release_sees_what_another_did_before_it_arrived() {
 
         done.store(1, Relaxed);
         a.arrive().unwrap();
-        let (_b, ready) = looker.join().unwrap();
+        let (_b, ready) = reader.join().unwrap();
         if ready { "seen" } else { "waits" }.into()
     });
 }
@@ -97,7 +97,7 @@ fn arrives_again_against(look_if_led: fn(&mut Participant, &AtomicUsize) -> Opti
         let done = data();
         let counter = Counter::new();
         let a = Waiting::arrived(a, &counter);
-        let looker = thread::spawn({
+        let reader = thread::spawn({
             let done = done.clone();
             move || {
                 let seen = look_if_led(&mut b, &done);
@@ -112,7 +112,7 @@ fn arrives_again_against(look_if_led: fn(&mut Participant, &AtomicUsize) -> Opti
         // Counted as before.
         let mut a = Waiting::new(a);
         let _ = a.poll(&counter);
-        let (_b, seen) = looker.join().unwrap();
+        let (_b, seen) = reader.join().unwrap();
         let outcome = match (withdrawn, seen) {
             (true, Some(seen)) => {
                 assert_eq!(seen, 1);
@@ -148,7 +148,7 @@ fn a_participant_that_waits_sees_what_the_leader_did_before_it_completed() {
         let (_phaser, [a, mut b]) = participants();
         let done = data();
         let counter = Counter::new();
-        let looker = look(
+        let reader = look(
             Waiting::arrived(a, &counter),
             counter,
             core::slice::from_ref(&done),
@@ -156,7 +156,7 @@ fn a_participant_that_waits_sees_what_the_leader_did_before_it_completed() {
 
         done.store(1, Relaxed);
         b.arrive().unwrap();
-        outcome(looker.join().unwrap())
+        outcome(reader.join().unwrap())
     });
 }
 
@@ -170,11 +170,11 @@ fn a_participant_that_waits_sees_what_the_leader_did_while_it_held_the_release()
         let Poll::Ready(Ok(Some(leader))) = poll(&mut b.wait_leader(), &Counter::new()) else {
             panic!("should lead");
         };
-        let looker = look(a, counter, core::slice::from_ref(&done));
+        let reader = look(a, counter, core::slice::from_ref(&done));
 
         done.store(1, Relaxed);
         leader.release();
-        outcome(looker.join().unwrap())
+        outcome(reader.join().unwrap())
     });
 }
 
@@ -184,7 +184,7 @@ fn a_participant_that_is_woken_to_lead_sees_what_the_last_did_before_it_left() {
         let (_phaser, [a, b]) = participants();
         let done = data();
         let counter = Counter::new();
-        let looker = look(
+        let reader = look(
             Waiting::arrived(a, &counter),
             counter,
             core::slice::from_ref(&done),
@@ -192,7 +192,7 @@ fn a_participant_that_is_woken_to_lead_sees_what_the_last_did_before_it_left() {
 
         done.store(1, Relaxed);
         b.leave();
-        outcome(looker.join().unwrap())
+        outcome(reader.join().unwrap())
     });
 }
 
@@ -201,7 +201,7 @@ fn a_leader_sees_what_another_did_before_it_left() {
     explore(32, &["seen", "waits"], || {
         let (_phaser, [a, b]) = participants();
         let done = data();
-        let looker = look(
+        let reader = look(
             Waiting::new(a),
             Counter::new(),
             core::slice::from_ref(&done),
@@ -209,7 +209,7 @@ fn a_leader_sees_what_another_did_before_it_left() {
 
         done.store(1, Relaxed);
         b.leave();
-        outcome(looker.join().unwrap())
+        outcome(reader.join().unwrap())
     });
 }
 
@@ -224,7 +224,7 @@ fn a_leader_that_holds_the_release_sees_what_another_did_before_it_left_the_comp
         b.arrive().unwrap();
         let _waits = Waiting::arrived(d, &Counter::new());
         c.leave();
-        let looker = thread::spawn({
+        let reader = thread::spawn({
             let (done, left) = (done.clone(), left.clone());
             move || {
                 let has_left = left.load(Relaxed) == 1;
@@ -240,7 +240,7 @@ fn a_leader_that_holds_the_release_sees_what_another_did_before_it_left_the_comp
         done.store(1, Relaxed);
         b.leave();
         left.store(1, Relaxed);
-        let (_a, has_left) = looker.join().unwrap();
+        let (_a, has_left) = reader.join().unwrap();
         if has_left { "seen" } else { "not yet" }.into()
     });
 }
@@ -252,7 +252,7 @@ fn a_participant_that_arrived_sees_what_the_last_did_before_it_left() {
         let done = data();
         a.arrive().unwrap();
         // Nobody can lead: the departure releases.
-        let looker = look(
+        let reader = look(
             Waiting::new(a),
             Counter::new(),
             core::slice::from_ref(&done),
@@ -260,7 +260,7 @@ fn a_participant_that_arrived_sees_what_the_last_did_before_it_left() {
 
         done.store(1, Relaxed);
         b.leave();
-        outcome(looker.join().unwrap())
+        outcome(reader.join().unwrap())
     });
 }
 
@@ -270,7 +270,7 @@ fn a_participant_that_waits_sees_what_all_others_did_before_they_arrived_or_left
         let (_phaser, [a, mut b, c]) = participants();
         let done = [data(), data()];
         let counter = Counter::new();
-        let looker = look(Waiting::arrived(a, &counter), counter, &done);
+        let reader = look(Waiting::arrived(a, &counter), counter, &done);
         let leaver = thread::spawn({
             let done = done[1].clone();
             move || {
@@ -281,7 +281,7 @@ fn a_participant_that_waits_sees_what_all_others_did_before_they_arrived_or_left
 
         done[0].store(1, Relaxed);
         b.arrive().unwrap();
-        let outcome = outcome(looker.join().unwrap());
+        let outcome = outcome(reader.join().unwrap());
         leaver.join().unwrap();
         outcome
     });
@@ -292,7 +292,7 @@ fn observe_while(end: fn(Participant)) {
     explore(290, &["seen", "waits"], move || {
         let (phaser, [participant]) = participants();
         let done = data();
-        let looker = thread::spawn({
+        let reader = thread::spawn({
             let (phaser, done) = (phaser.clone(), done.clone());
             move || {
                 let ready = poll(&mut phaser.observe(0), &Counter::new()).is_ready();
@@ -305,7 +305,7 @@ fn observe_while(end: fn(Participant)) {
 
         done.store(1, Relaxed);
         end(participant);
-        if looker.join().unwrap() {
+        if reader.join().unwrap() {
             "seen"
         } else {
             "waits"
@@ -334,13 +334,13 @@ fn the_current_phase_around_one_that_is_noted() {
         for phase in 0..1_023 {
             assert_eq!(participant.arrive().unwrap(), phase);
         }
-        let looker = thread::spawn({
+        let reader = thread::spawn({
             let phaser = phaser.clone();
             move || phaser.phase()
         });
 
         participant.arrive().unwrap();
-        let phase = looker.join().unwrap();
+        let phase = reader.join().unwrap();
         assert_eq!(phaser.phase(), 1_024);
         phase.to_string()
     });
