@@ -1,9 +1,12 @@
-//! Barriers to look at with tokio-console: `cargo run` in this folder, and `tokio-console` beside it.
+//! Barriers and a phaser to look at with tokio-console: `cargo run` in this folder, and `tokio-console` beside it.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::pending, sync::Arc, time::Duration};
 
 use anyhow::Result;
-use atomic_barrier::Barrier;
+use atomic_barrier::{
+    Barrier, Phaser,
+    phaser::{Closed, Participant},
+};
 use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
@@ -27,6 +30,14 @@ async fn impatient(start: Arc<Barrier>) {
     }
 }
 
+/// Goes through a few phases, and then does not come any more. It is alive, so the others wait for it.
+async fn stuck(mut participant: Participant) -> Result<(), Closed> {
+    for _ in 0..3 {
+        participant.wait().await?;
+    }
+    pending().await
+}
+
 #[tokio::main]
 async fn main() -> Result<()> {
     console_subscriber::init();
@@ -38,6 +49,13 @@ async fn main() -> Result<()> {
     tasks.spawn(async move {
         start.wait_owned().await;
     });
+    // Here a participant is stuck.
+    let phaser = Phaser::new();
+    let [reads, writes, checks] = phaser.register_array()?;
+    for mut participant in [reads, writes] {
+        tasks.spawn(async move { while participant.wait().await.is_ok() {} });
+    }
+    tasks.spawn(async move { _ = stuck(checks).await });
     println!("tokio-console shows what waits here, under `r`; Ctrl-C ends it");
     while let Some(task) = tasks.join_next().await {
         task?;

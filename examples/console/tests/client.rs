@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use atomic_barrier::Barrier;
+use atomic_barrier::{Barrier, Phaser};
 use console_api::{
     Attribute,
     async_ops::{self, AsyncOp},
@@ -34,7 +34,7 @@ struct Seen {
     ops: HashMap<u64, (AsyncOp, async_ops::Stats)>,
 }
 
-/// A barrier, as a row of the console.
+/// A barrier or phaser, as a row of the console.
 #[derive(Debug, PartialEq)]
 struct Row {
     kind: String,
@@ -82,7 +82,7 @@ impl Seen {
         }
     }
 
-    /// The barriers made on this line.
+    /// The barrier or phaser made on this line.
     fn row(&self, file: &str, line: u32) -> Option<Row> {
         let mut rows = self.resources.iter().filter_map(|(id, (resource, stats))| {
             let location = resource.location.as_ref()?;
@@ -142,7 +142,7 @@ fn has_arrived(attribute: &Attribute) -> bool {
     name(attribute) == ("arrived", &Value::BoolVal(true))
 }
 
-/// Looks at a program's barriers as the console does.
+/// Looks at a program's barriers and phasers as the console does.
 struct Client(mpsc::UnboundedReceiver<Update>, Seen);
 
 impl Client {
@@ -175,7 +175,7 @@ impl Client {
         Self(receiver, Seen::default())
     }
 
-    /// Waits until the barrier made on this line is shown like this.
+    /// Waits until the barrier or phaser made on this line is shown like this.
     async fn sees(&mut self, file: &str, line: u32, expected: impl Fn(&Row) -> bool) -> Row {
         let Self(updates, seen) = self;
         let until_seen = async {
@@ -217,13 +217,16 @@ fn serve(server: Server) -> SocketAddr {
     address
 }
 
+fn attributes<const N: usize>(numbers: [(&str, u64); N]) -> HashMap<String, u64> {
+    numbers.map(|(name, value)| (name.to_owned(), value)).into()
+}
+
 fn numbers(parties: u64, arrived: u64, generation: u64) -> HashMap<String, u64> {
-    let numbers = [
+    attributes([
         ("parties", parties),
         ("arrived", arrived),
         ("generation", generation),
-    ];
-    numbers.map(|(name, value)| (name.to_owned(), value)).into()
+    ])
 }
 
 /// The row of a barrier for three.
@@ -255,7 +258,10 @@ async fn listen() -> (Client, impl Sized) {
     let alone = LISTENING.lock().await;
     let interval = Duration::from_millis(20);
     let (layer, server) = ConsoleLayer::builder().publish_interval(interval).build();
-    let client = Client::connect(format!("http://{}", serve(server)));
+    let mut client = Client::connect(format!("http://{}", serve(server)));
+    // Now both have spawned tasks: what they have registered meanwhile is made known to the layer.
+    let first = client.0.recv().await;
+    client.1.update(first.expect("the server has begun"));
     let listening = tracing_subscriber::registry().with(layer).set_default();
     (client, (listening, alone))
 }
@@ -296,6 +302,32 @@ async fn the_console_sees_that_a_barrier_is_gone() {
     assert_eq!((gone.waiting, gone.attributes), (vec![], numbers(3, 0, 0)));
 }
 
+#[tokio::test]
+async fn the_console_sees_a_phaser_and_who_waits_at_it() {
+    let (mut client, _listening) = listen().await;
+    let (phaser, line) = (Phaser::new(), line!());
+    let [mut a, mut b, c] = phaser.register_array().unwrap();
+    let expected = |parties, arrived, phase, waiting| Row {
+        concrete_type: "Phaser".into(),
+        attributes: attributes([("parties", parties), ("arrived", arrived), ("phase", phase)]),
+        ..row(file!(), line, 0, 0, waiting)
+    };
+    let none = expected(3, 0, 0, vec![]);
+    client.sees(file!(), line, |row| *row == none).await;
+
+    let waits = tokio::spawn(async move { a.wait().await.map(|_| a) });
+    b.arrive().unwrap();
+    let one = expected(3, 2, 0, vec![counted("Participant::wait")]);
+    client.sees(file!(), line, |row| *row == one).await;
+
+    // All that are left have arrived.
+    drop(c);
+    assert_eq!(waits.await.unwrap().unwrap().phase(), 1);
+    let over = expected(1, 0, 1, vec![]);
+    client.sees(file!(), line, |row| *row == over).await;
+    drop(b);
+}
+
 /// The example, while it runs.
 struct Running(Child);
 
@@ -307,7 +339,7 @@ impl Drop for Running {
 }
 
 #[tokio::test]
-async fn the_example_shows_its_barriers() {
+async fn the_example_shows_its_barriers_and_its_phaser() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = free.local_addr().unwrap();
     drop(free);
@@ -334,4 +366,10 @@ async fn the_example_shows_its_barriers() {
         });
         assert_eq!(row.await.attributes["generation"], 0);
     }
+    // A participant of it has come three times, and is missing from then on.
+    let phaser = line_of("Phaser::new()");
+    let last = attributes([("parties", 3), ("arrived", 2), ("phase", 3)]);
+    client
+        .sees("src/main.rs", phaser, |row| row.attributes == last)
+        .await;
 }
