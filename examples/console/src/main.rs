@@ -49,12 +49,13 @@ async fn main() -> Result<()> {
     tasks.spawn(async move {
         start.wait_owned().await;
     });
-    // Here a participant is stuck.
+    // Here a participant is stuck, and the console shows its name.
     let phaser = Phaser::new();
     let [reads, writes, checks] = phaser.register_array()?;
-    for mut participant in [reads, writes] {
+    for mut participant in [reads.named("reader"), writes.named("writer")] {
         tasks.spawn(async move { while participant.wait().await.is_ok() {} });
     }
+    let checks = checks.named("checker");
     tasks.spawn(async move { _ = stuck(checks).await });
     println!("tokio-console shows what waits here, under `r`; Ctrl-C ends it");
     while let Some(task) = tasks.join_next().await {

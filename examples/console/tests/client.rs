@@ -43,6 +43,8 @@ struct Row {
     location: (String, u32),
     is_dropped: bool,
     attributes: HashMap<String, u64>,
+    /// The names of the participants that have not arrived.
+    missing: Option<String>,
     /// By the method that made them: the waits that are not over.
     waiting: Vec<Waiting>,
 }
@@ -50,6 +52,7 @@ struct Row {
 #[derive(Debug, PartialEq)]
 struct Waiting {
     source: String,
+    name: Option<String>,
     has_arrived: bool,
     polls: u64,
     has_task: bool,
@@ -95,7 +98,8 @@ impl Seen {
                 concrete_type: resource.concrete_type.clone(),
                 location,
                 is_dropped: stats.dropped_at.is_some(),
-                attributes: stats.attributes.iter().map(number).collect(),
+                attributes: stats.attributes.iter().filter_map(number).collect(),
+                missing: text(&stats.attributes, "missing"),
                 waiting: self.waiting(*id),
             })
         });
@@ -113,6 +117,7 @@ impl Seen {
             })
             .map(|(op, stats)| Waiting {
                 source: op.source.clone(),
+                name: text(&stats.attributes, "name"),
                 has_arrived: stats.attributes.iter().any(has_arrived),
                 polls: stats.poll_stats.as_ref().map_or(0, |polls| polls.polls),
                 has_task: stats.task_id.is_some(),
@@ -131,11 +136,21 @@ fn name(attribute: &Attribute) -> (&str, &Value) {
     }
 }
 
-fn number(attribute: &Attribute) -> (String, u64) {
+fn number(attribute: &Attribute) -> Option<(String, u64)> {
     match name(attribute) {
-        (name, Value::U64Val(value)) => (name.to_owned(), *value),
+        (name, Value::U64Val(value)) => Some((name.to_owned(), *value)),
+        ("missing", Value::StrVal(_)) => None,
         other => panic!("not a number: {other:?}"),
     }
+}
+
+fn text(attributes: &[Attribute], called: &str) -> Option<String> {
+    attributes
+        .iter()
+        .find_map(|attribute| match name(attribute) {
+            (name, Value::StrVal(text)) if name == called => Some(text.clone()),
+            _ => None,
+        })
 }
 
 fn has_arrived(attribute: &Attribute) -> bool {
@@ -237,6 +252,7 @@ fn row(file: &str, line: u32, arrived: u64, generation: u64, waiting: Vec<Waitin
         location: (file.into(), line),
         is_dropped: false,
         attributes: numbers(3, arrived, generation),
+        missing: None,
         waiting,
     }
 }
@@ -245,6 +261,7 @@ fn row(file: &str, line: u32, arrived: u64, generation: u64, waiting: Vec<Waitin
 fn counted(source: &str) -> Waiting {
     Waiting {
         source: source.into(),
+        name: None,
         has_arrived: true,
         polls: 1,
         has_task: cfg!(tokio_unstable),
@@ -306,7 +323,7 @@ async fn the_console_sees_that_a_barrier_is_gone() {
 async fn the_console_sees_a_phaser_and_who_waits_at_it() {
     let (mut client, _listening) = listen().await;
     let (phaser, line) = (Phaser::new(), line!());
-    let [mut a, mut b, c] = phaser.register_array().unwrap();
+    let [a, mut b, c] = phaser.register_array().unwrap();
     let expected = |parties, arrived, phase, waiting| Row {
         concrete_type: "Phaser".into(),
         attributes: attributes([("parties", parties), ("arrived", arrived), ("phase", phase)]),
@@ -315,15 +332,27 @@ async fn the_console_sees_a_phaser_and_who_waits_at_it() {
     let none = expected(3, 0, 0, vec![]);
     client.sees(file!(), line, |row| *row == none).await;
 
+    let mut a = a.named("reader");
+    let c = c.named("writer");
     let waits = tokio::spawn(async move { a.wait().await.map(|_| a) });
     b.arrive().unwrap();
-    let one = expected(3, 2, 0, vec![counted("Participant::wait")]);
+    let reader = Waiting {
+        name: Some("reader".into()),
+        ..counted("Participant::wait")
+    };
+    let one = Row {
+        missing: Some("writer".into()),
+        ..expected(3, 2, 0, vec![reader])
+    };
     client.sees(file!(), line, |row| *row == one).await;
 
     // All that are left have arrived.
     drop(c);
     assert_eq!(waits.await.unwrap().unwrap().phase(), 1);
-    let over = expected(1, 0, 1, vec![]);
+    let over = Row {
+        missing: Some("".into()),
+        ..expected(1, 0, 1, vec![])
+    };
     client.sees(file!(), line, |row| *row == over).await;
     drop(b);
 }
@@ -370,6 +399,8 @@ async fn the_example_shows_its_barriers_and_its_phaser() {
     let phaser = line_of("Phaser::new()");
     let last = attributes([("parties", 3), ("arrived", 2), ("phase", 3)]);
     client
-        .sees("src/main.rs", phaser, |row| row.attributes == last)
+        .sees("src/main.rs", phaser, |row| {
+            row.attributes == last && row.missing.as_deref() == Some("checker")
+        })
         .await;
 }
