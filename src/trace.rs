@@ -26,7 +26,7 @@ pub(crate) enum Kind {
 }
 
 /// What is shown of a barrier or phaser, all of it from one look at its word.
-#[derive(Debug, PartialEq)]
+#[derive(PartialEq)]
 pub(crate) struct Numbers {
     pub(crate) parties: u64,
     pub(crate) arrived: u64,
@@ -250,10 +250,8 @@ mod enabled {
 
     /// The spans of one wait, from its first poll that a subscriber listens to. Shared, so that a future
     /// grows by a pointer, and that a step borrows nothing.
-    #[derive(Debug)]
     pub(crate) struct AsyncOp(Option<Arc<Spans>>);
 
-    #[derive(Debug)]
     struct Spans {
         resource: Span,
         op: Span,
@@ -396,7 +394,6 @@ mod disabled {
     #[inline(always)]
     pub(crate) fn op_named<'a>(_name: impl FnOnce() -> Option<&'a str>) {}
 
-    #[derive(Debug)]
     pub(crate) struct AsyncOp;
 
     pub(crate) struct Step;

@@ -6,8 +6,8 @@
 //!
 //! # A slot's life
 //!
-//! A slot is an owner word and a cell for a waker or a name. The threads that wake, or look who is missing,
-//! read both; the owner word says whether they shall:
+//! A slot is an owner word and a cell for a waker or a name. The threads that wake, or list the missing, read
+//! the owner word first, and the cell if that says so:
 //!
 //! | from | to | by | name |
 //! |---|---|---|---|
@@ -22,8 +22,8 @@
 //! Registered(p) means that the participant waits for the end of p with the waker in the cell, or that the
 //! one with that name owes p. The owner word of a name may be late, but never by a phase: a participant is
 //! missing in p if what it owes is at most p, and a leader need not change it, since p is over or held. So a
-//! participant that is stalled after its arrival is still said to be missing, one that is stalled after
-//! it has withdrawn not yet, and neither keeps anybody.
+//! participant that is stalled after its arrival is still listed, one that is stalled after it has withdrawn
+//! is not listed yet, and neither keeps any other thread.
 //!
 //! # Readers
 //!
@@ -31,7 +31,7 @@
 //! all slots and wakes by reference those that are registered(p). So a waker may be changed only while no
 //! reader can be looking at it: the participant first makes the slot idle or retired, and then asks whether
 //! there are readers, by a read-modify-write on their number. If there are none, any reader that comes later
-//! comes after it in the order of that number, and finds the slot so. If there are some, the
+//! comes after it in the order of that number, and finds the slot idle or retired. If there are some, the
 //! participant does not wait for them: it leaves the slot as it is, retired, takes another, and the last
 //! reader empties it. An empty cell was never registered, so nobody reads it.
 //!
