@@ -352,7 +352,7 @@ impl Participant {
             Ok(true) => {}
             Ok(false) => self.note_arrival(),
             Err(closed) => {
-                // A refusal forgets nothing.
+                // A refused arrival changes nothing.
                 (self.phase, self.state) = before;
                 return Err(closed);
             }
@@ -479,9 +479,9 @@ impl Participant {
     /// If it panics, the phaser is closed, and the phase is over and has failed.
     #[cold]
     fn act(&mut self, participants: u64) {
-        struct Failing<'a>(&'a mut Participant);
+        struct FailOnUnwind<'a>(&'a mut Participant);
 
-        impl Drop for Failing<'_> {
+        impl Drop for FailOnUnwind<'_> {
             fn drop(&mut self) {
                 let phaser = self.0.phaser.clone();
                 // Relaxed: the release hands it on.
@@ -495,7 +495,7 @@ impl Participant {
         let phaser = self.phaser.clone();
         if let Some(action) = &phaser.shared.on_phase {
             let phase = self.phase;
-            let failing = Failing(self);
+            let failing = FailOnUnwind(self);
             action(phase, participants as usize);
             mem::forget(failing);
         }
@@ -616,7 +616,7 @@ impl Participant {
         None
     }
 
-    /// Releases the phase that this participant holds, and which it has yet to say that it led.
+    /// Releases the phase that this participant holds. Its next poll is ready, and says that it led.
     fn release_led(&mut self) {
         self.state = WaitState::Led;
         let shared = &self.phaser.shared;
@@ -655,7 +655,7 @@ impl Participant {
             self.phase = phase;
             self.state = WaitState::Holds;
             // It then owes the next phase, and leaves that.
-            let settling = Settling(Departing(self));
+            let settling = SettleOnDrop(DepartOnDrop(self));
             settling.0.0.act(participants);
             return;
         }
@@ -674,18 +674,18 @@ fn drop_after(mut waker: Option<Waker>, others: impl FnOnce()) {
 }
 
 /// A participant that leaves, whatever wakers and actions do in what comes before.
-struct Departing<'a>(&'a mut Participant);
+struct DepartOnDrop<'a>(&'a mut Participant);
 
-impl Drop for Departing<'_> {
+impl Drop for DepartOnDrop<'_> {
     fn drop(&mut self) {
         self.0.depart();
     }
 }
 
 /// The same, which may hold a release.
-struct Settling<'a>(Departing<'a>);
+struct SettleOnDrop<'a>(DepartOnDrop<'a>);
 
-impl Drop for Settling<'_> {
+impl Drop for SettleOnDrop<'_> {
     fn drop(&mut self) {
         self.0.0.settle();
     }
@@ -693,7 +693,7 @@ impl Drop for Settling<'_> {
 
 impl Drop for Participant {
     fn drop(&mut self) {
-        let Settling(Departing(this)) = &Settling(Departing(self));
+        let SettleOnDrop(DepartOnDrop(this)) = &SettleOnDrop(DepartOnDrop(self));
         let close_on = this.phaser.shared.close_on;
         if close_on.is_some_and(|exit| exit.is_now(this.leaves)) {
             this.phaser.close();
