@@ -148,7 +148,7 @@ async fn a_process_that_was_counted_while_it_paused_learns_of_both_when_it_comes
 }
 
 #[tokio::test]
-async fn a_restarted_process_joins_the_present_generation_when_its_old_lease_has_ended() {
+async fn a_restarted_process_joins_the_current_generation_when_its_old_lease_has_ended() {
     let stage = Stage::new(3, OnLoss::Continue).await;
     let conductor = stage.conductor().await;
     let [p0, p1] = [stage.process("p0", ALL), stage.mortal("p1", ALL)];
@@ -176,7 +176,7 @@ async fn a_restarted_process_joins_the_present_generation_when_its_old_lease_has
 }
 
 #[tokio::test]
-async fn a_process_that_joins_is_needed_in_the_present_generation() {
+async fn a_process_that_joins_is_needed_in_the_current_generation() {
     let stage = Stage::new(2, OnLoss::Fail).await;
     let conductor = stage.conductor().await;
     let p0 = stage.process("p0", ALL);
@@ -458,7 +458,7 @@ async fn a_generation_is_completed_once_when_the_etcd_leader_is_killed_in_the_mi
 }
 
 #[tokio::test]
-async fn nobody_is_lost_when_etcd_leaders_are_killed_amid_the_crossings() {
+async fn nobody_is_lost_when_etcd_leaders_are_killed_amid_the_waits() {
     let mut stage = Stage::new(3, OnLoss::Fail).await;
     let processes = ["p0", "p1", "p2"].map(|name| stage.process(name, 400));
     for generation in [100, 200, 300] {

@@ -288,7 +288,7 @@ fn a_thread_that_times_out_counted_or_was_never_there() {
 }
 
 #[test]
-fn a_forgotten_wait_is_observed_by_a_thread() {
+fn a_leaked_wait_is_observed_by_a_thread() {
     let (phaser, [mut a, mut b]) = participants();
     let mut wait = a.wait();
     assert_eq!(poll(&mut wait, Waker::noop()), Pending);

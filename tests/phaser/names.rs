@@ -82,7 +82,7 @@ fn a_wait_that_withdraws_is_missing_again() {
 
 #[cfg(feature = "std")]
 #[test]
-fn a_thread_that_has_given_up_is_missing_again() {
+fn a_thread_that_has_timed_out_is_missing_again() {
     use core::time::Duration;
     let (phaser, [mut a, mut b]) = named(["a", "b"]);
     a.wait_blocking_timeout(Duration::ZERO).unwrap_err();

@@ -284,7 +284,7 @@ async fn listen() -> (Client, impl Sized) {
 }
 
 #[tokio::test]
-async fn the_console_sees_a_static_barrier_and_who_waits_at_it() {
+async fn the_console_sees_a_static_barrier_and_its_waits() {
     static BARRIER: Barrier = Barrier::new(3);
     const LINE: u32 = line!() - 1;
     let (mut client, _listening) = listen().await;
@@ -320,7 +320,7 @@ async fn the_console_sees_that_a_barrier_is_gone() {
 }
 
 #[tokio::test]
-async fn the_console_sees_a_phaser_and_who_waits_at_it() {
+async fn the_console_sees_a_phaser_and_its_waits() {
     let (mut client, _listening) = listen().await;
     let (phaser, line) = (Phaser::new(), line!());
     let [a, mut b, c] = phaser.register_array().unwrap();

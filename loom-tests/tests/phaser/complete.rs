@@ -327,7 +327,7 @@ fn a_departure_against_a_participant_that_goes_to_another_slot() {
 }
 
 #[test]
-fn a_departure_against_a_participant_that_goes_to_another_slot_and_stops_to_wait() {
+fn a_departure_against_a_participant_that_goes_to_another_slot_and_stops_waiting() {
     race_in_a_wake(
         2_400,
         &["led", "over", "withdrawn"],
