@@ -298,13 +298,16 @@ impl Waiter {
         waker: &Waker,
     ) -> Poll<BarrierWaitResult> {
         while !barrier.state.is_released(generation) {
+            // Cloned before there is a slot, as in `wait`.
+            let clone = waker.clone();
+            let id = WakerId::of(&clone);
             let (index, access) = barrier.slab.claim(hint as usize);
-            let slot = access.register_late(generation, waker);
+            let slot = access.register(generation, clone);
             if barrier.state.publish_in(generation) {
                 self.state = WaitState::Waiting {
                     generation,
                     slot: index as u32,
-                    waker: None,
+                    waker: Some(id),
                 };
                 return Poll::Pending;
             }

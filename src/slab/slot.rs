@@ -19,8 +19,8 @@
 //! | from | to | by | name |
 //! |---|---|---|---|
 //! | free | claimed | a waiter, before it arrives or publishes | [`Slot::claim`] |
-//! | claimed | registered(g) | the same, about to arrive in g | [`Access::register`] |
-//! | claimed | registered(g) | the same, about to publish: it has arrived before, or cannot yet | [`Access::register_late`] |
+//! | claimed | registered(g) | the same, about to arrive in g, or to publish if it has arrived | [`Access::register`] |
+//! | claimed | registered(g) | the same, about to publish without an arrival | [`Access::register_late`] |
 //! | registered(g) | busy(g), then registered(g) | the same, polled again with another waker | [`Slot::reregister`] |
 //! | busy(g) | free | the same, if it finds then that g is released | [`Slot::reregister`] |
 //! | registered(g) | taken, then free | the same, which waits no longer | [`Slot::deregister`] |
@@ -34,9 +34,9 @@
 //! The moves to claimed, busy and taken give the thread that made them an [`Access`] to the cells, and
 //! the move that follows consumes it. All `unsafe` code of the slab is behind that type.
 //!
-//! A waker that is registered before the arrival, and one that replaces another, is a plain write to
-//! the first cell. The thread that takes the waker reads it there. A registration that comes after the
-//! arrival goes through the second cell, an `AtomicWaker`.
+//! The waker of a party that is about to arrive or has arrived, and one that replaces another, is a plain
+//! write to the first cell. The thread that takes the waker reads it there. A party that queues, and a
+//! phaser's observer, go through the second cell, an `AtomicWaker`.
 //!
 //! No foreign code runs while there is an `Access`: a waker is cloned before, and the replaced one
 //! dropped after. The one exception is `register_late`, since an `AtomicWaker` clones by itself.
@@ -265,14 +265,14 @@ fn drop_each(wakers: [Option<Waker>; 2]) {
 pub(crate) struct Released;
 
 impl<'a> Access<'a> {
-    /// Claimed to registered, for a waiter that is about to arrive in `generation`.
+    /// Claimed to registered, for a waiter that is about to arrive in `generation`, or to publish its slot.
     #[inline]
     pub(crate) fn register(mut self, generation: u64, waker: Waker) -> &'a Slot {
         self.put(waker);
         self.leave(registered(generation))
     }
 
-    /// Claimed to registered, for a waiter that does not arrive after this but publishes its slot.
+    /// Claimed to registered, for a waiter that publishes its slot and is counted later or never.
     ///
     /// If the clone of `waker` panics, the slot is lost.
     pub(crate) fn register_late(self, generation: u64, waker: &Waker) -> &'a Slot {

@@ -497,6 +497,33 @@ fn a_party_whose_clone_panics_does_not_queue() {
 }
 
 #[test]
+fn a_slot_lost_to_a_panic_is_never_used_again() {
+    // Were it used, the waker left there would never be woken.
+    let barrier = Barrier::new(1);
+    for lost in 0..20 {
+        let leader = lead(&barrier);
+        let wakers = [(); 8].map(|()| CountingWaker::new());
+        let mut queued = [(); 8].map(|()| barrier.wait());
+        for (i, (wait, waker)) in queued.iter_mut().zip(&wakers).enumerate() {
+            if i == lost % 8 {
+                panic_of(|| poll(wait, &unclonable_waker()));
+            }
+            assert_eq!(poll(wait, waker), Pending);
+            if i == lost % 5 {
+                panic_of(|| poll(wait, &unclonable_waker()));
+                assert_eq!(poll(wait, waker), Pending);
+            }
+        }
+        leader.release();
+        assert_eq!(wakes(&wakers), [1; 8]);
+        for (wait, waker) in queued.iter_mut().zip(&wakers) {
+            let generation = barrier.generation();
+            assert_eq!(poll(wait, waker), Led(generation));
+        }
+    }
+}
+
+#[test]
 fn a_queued_party_does_not_take_the_place_of_an_early_arrival_that_is_withdrawn() {
     let barrier = Barrier::new(2);
     let wakers = [(); 2].map(|()| CountingWaker::new());

@@ -380,8 +380,7 @@ fn a_wait_dropped_after_a_panic_on_a_later_poll_is_not_withdrawn_twice() {
 }
 
 #[test]
-fn a_slot_lost_to_a_panic_is_never_used_again() {
-    // Were it used, the waker left there would never be woken.
+fn arrivals_whose_clones_panic_are_woken_by_their_next_wakers() {
     let barrier = Barrier::new(9);
     for lost in 0..20 {
         let wakers = [(); 8].map(|()| CountingWaker::new());
