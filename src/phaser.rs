@@ -405,8 +405,8 @@ impl Phaser {
     ///
     /// A participant that has arrived or left before this call is not listed, and one that does not arrive
     /// before its end is; a dropped wait that has withdrawn its arrival is one that has not. A participant
-    /// that arrives, withdraws or leaves meanwhile may or may not be listed. The answer may be old by the time
-    /// it is looked at, and orders nothing.
+    /// that arrives, withdraws or leaves meanwhile may or may not be listed, and one that gets another name by
+    /// either or both. The answer may be old by the time it is looked at, and orders nothing.
     ///
     /// # Examples
     ///

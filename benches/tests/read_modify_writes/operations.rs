@@ -7,6 +7,7 @@ use std::{
     task::{Context, RawWaker, RawWakerVTable, Waker},
 };
 
+use atomic_barrier::{Phaser, phaser::Participant};
 use atomic_barrier_benches::tasks::Party;
 
 use crate::count::{counted, rehearse};
@@ -189,6 +190,23 @@ const PHASERS: Table = table!(
             "leave, not the last to arrive",
             Figure::Of(4),
             phasers!(leave)
+        ),
+        ("`named`", Figure::Of(4), &[name]),
+        (
+            "first poll of a wait, with a name",
+            Figure::Of(4),
+            &[named_poll]
+        ),
+        (
+            "leave, with a name, not the last to arrive",
+            Figure::Of(4),
+            &[named_leave]
+        ),
+        ("`missing`, when nobody is", Figure::Of(0), &[missing]),
+        (
+            "each participant that it names",
+            Figure::EachMore,
+            &[missing]
         ),
     ]
 );
@@ -411,4 +429,41 @@ fn arrival_drop(n: usize) -> usize {
     let barrier = barrier(n);
     let arrival = barrier.arrive();
     counted(|| drop(arrival)).0
+}
+
+fn named(n: usize) -> Vec<Participant> {
+    let name = Arc::<str>::from("named");
+    let participants = group::<Participant>(n).into_iter();
+    participants.map(|it| it.named(name.clone())).collect()
+}
+
+fn name(n: usize) -> usize {
+    let mut participants = group::<Participant>(n);
+    let name = Arc::<str>::from("named");
+    // Makes the slots.
+    let _other = participants.remove(0).named(name.clone());
+    let participant = participants.remove(0);
+    let (count, _participant) = counted(|| participant.named(name));
+    count
+}
+
+fn named_poll(n: usize) -> usize {
+    let mut participants = named(n);
+    let mut waits = waits(&mut participants);
+    count_poll(&mut waits[0], 0, false)
+}
+
+fn named_leave(n: usize) -> usize {
+    let mut participants = named(n);
+    let participant = participants.pop();
+    counted(|| drop(participant)).0
+}
+
+/// Beside a participant without a name.
+fn missing(n: usize) -> usize {
+    let phaser = Phaser::new();
+    let _unnamed = phaser.register().unwrap();
+    let participants = phaser.register_many(n).unwrap().into_iter();
+    let _named: Vec<_> = participants.map(|it| it.named("named")).collect();
+    counted(|| phaser.missing()).0
 }

@@ -374,6 +374,56 @@ fn timeout() {
     check("phaser: timeout", &[scenario]);
 }
 
+/// Others that look who is missing, while one of the participants gets another name and one leaves.
+fn beside_names(scene: &Scene, step: fn(&Facts) -> Step, act: fn(Participant)) {
+    let mut setup = Setup::new(scene, 5);
+    let [leaves, other] = [(); 2].map(|()| setup.participant().named("other"));
+    let victim = setup.participant().named("victim");
+    let victim = scene.victim(move || act(victim));
+    setup.participants(2, wait);
+    setup.wait("others that look who is missing", |phaser| {
+        drop(phaser.missing());
+        None
+    });
+    scene.other(move || drop(leaves));
+    scene.other(move || _ = other.named("another").arrive());
+    setup.find(&victim, step);
+}
+
+#[test]
+fn missing() {
+    fn scenario(scene: &Scene) {
+        beside_names(scene, anywhere, |mut participant| {
+            participant.arrive().unwrap();
+            stall_from_here();
+            drop(participant.phaser().missing());
+            stall_until_here();
+        });
+    }
+    check("phaser: missing", &[scenario]);
+}
+
+#[test]
+fn arrive_with_a_name() {
+    fn scenario(scene: &Scene) {
+        beside_names(
+            scene,
+            |facts| match facts {
+                Facts { phase: 0, .. } => Step::NotCounted,
+                Facts { wakes_left: 0, .. } => Step::HasWoken,
+                _ => Step::Wakes,
+            },
+            |participant| {
+                stall_from_here();
+                let mut participant = participant.named("again");
+                let _ = participant.arrive();
+                stall_until_here();
+            },
+        );
+    }
+    check("phaser: another name, and arrive", &[scenario]);
+}
+
 /// For a victim that leaves while two others wait.
 fn departure(facts: &Facts) -> Step {
     match facts {
