@@ -561,6 +561,25 @@ fn the_rendered_pages_carry_the_pictures_that_are_shipped() {
 }
 
 #[test]
+fn the_picture_of_the_console_has_the_lines_of_the_example() {
+    let example = read("examples/console/src/main.rs");
+    let page = read("docs/tokio-console.md");
+    let mut places = 0;
+    for place in page.split("src/main.rs:").skip(1) {
+        let place = place.split([' ', '│']).next().unwrap();
+        let (line, column) = place.split_once(':').unwrap();
+        let [line, column] = [line, column].map(|number| number.parse::<usize>().unwrap());
+        let source = example.lines().nth(line - 1).unwrap_or("");
+        let call = source.get(column - 1..).unwrap_or("");
+        let calls = ["Barrier::new(", "Phaser::new(", "sleep(", "timeout("];
+        let is_right = calls.iter().any(|made| call.starts_with(made));
+        assert!(is_right, "src/main.rs:{place}: {call:?}");
+        places += 1;
+    }
+    assert!(places > 0);
+}
+
+#[test]
 fn every_claim_is_pinned_by_a_test_that_exists() {
     let page = read("docs/verification.md");
     let (_, claims) = page.split_once("\n## Claims\n").unwrap();

@@ -23,7 +23,7 @@ async fn worker(number: u64) {
     }
 }
 
-/// Comes, and takes its arrival back when it has waited for too long.
+/// Waits, withdraws when that has taken too long, and tries again.
 async fn impatient(start: Arc<Barrier>) {
     while timeout(Duration::from_secs(2), start.wait()).await.is_err() {
         sleep(Duration::from_secs(1)).await;
@@ -41,8 +41,8 @@ async fn stuck(mut participant: Participant) -> Result<(), Closed> {
 #[tokio::main]
 async fn main() -> Result<()> {
     console_subscriber::init();
-    // Three are expected. One waits, one comes and goes, and one was forgotten: what to look for in
-    // the console when a program hangs.
+    // Three are expected. One waits, one withdraws again and again, and one never comes: what to look
+    // for in the console when a program hangs.
     let start = Arc::new(Barrier::new(3));
     let mut tasks: JoinSet<()> = (1..=4).map(worker).collect();
     tasks.spawn(impatient(start.clone()));
