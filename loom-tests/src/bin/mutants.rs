@@ -365,7 +365,7 @@ impl Workspace {
         Ok(())
     }
 
-    /// Makes the edit, looks for a test that fails, and takes the edit back.
+    /// Makes the edit, looks for a test that fails, and reverts the edit.
     fn judge(&self, mutant: &Mutant) -> Result<Verdict> {
         let edited = mutant.apply(self.copy.path())?;
         let mut originals = Vec::new();
