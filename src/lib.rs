@@ -167,7 +167,7 @@
 //! ## Name the missing
 //!
 //! A phaser lists those that have not arrived, at any time and for any thread: its participants that have
-//! [names](phaser::Participant::named). So does its `Debug`.
+//! [names](phaser::Participant::named). So do its `Debug` and, with the feature `tracing`, tokio-console.
 //!
 //! ```
 //! # use atomic_barrier::Phaser;

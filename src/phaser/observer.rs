@@ -58,7 +58,7 @@ impl<'a> Observation<'a> {
         }
     }
 
-    fn poll(&mut self, waker: &Waker) -> Poll<Result<(), Closed>> {
+    fn poll_with(&mut self, waker: &Waker) -> Poll<Result<(), Closed>> {
         let shared = &self.phaser.shared;
         loop {
             if let Some(end) = self.end() {
@@ -105,7 +105,7 @@ impl Future for Observation<'_> {
         let step = self
             .op
             .step("Phaser::observe", &shared.resource, || shared.numbers());
-        step.poll(|| Self::poll(&mut self, cx.waker()))
+        step.poll(|| self.poll_with(cx.waker()))
     }
 }
 
