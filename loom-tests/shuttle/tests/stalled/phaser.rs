@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use shuttle::thread;
+
 use atomic_barrier_over_shuttle::phaser::{Participant, Phaser};
 
 use crate::{
@@ -55,7 +57,17 @@ struct Facts {
 impl<'a> Setup<'a> {
     /// A phaser with so many participants.
     fn new(scene: &'a Scene, participants: usize) -> Self {
-        let phaser = Phaser::new();
+        Self::with(scene, participants, Phaser::new())
+    }
+
+    /// The same, and its phases have an action.
+    fn acting(scene: &'a Scene, participants: usize) -> Self {
+        // Its victim may be stalled here, too.
+        let phaser = Phaser::builder().on_phase(|_, _| thread::yield_now());
+        Self::with(scene, participants, phaser.build())
+    }
+
+    fn with(scene: &'a Scene, participants: usize, phaser: Phaser) -> Self {
         Self {
             scene,
             participants: phaser.register_many(participants).unwrap(),
@@ -187,7 +199,15 @@ fn held(facts: &Facts) -> Step {
 
 /// Finds whom a participant keeps beside two others that wait, and observers.
 fn beside_two(scene: &Scene, observers: usize, step: fn(&Facts) -> Step, act: fn(Participant)) {
-    let mut setup = Setup::new(scene, 3);
+    find_beside_two(Setup::new(scene, 3), observers, step, act);
+}
+
+fn find_beside_two(
+    mut setup: Setup<'_>,
+    observers: usize,
+    step: fn(&Facts) -> Step,
+    act: fn(Participant),
+) {
     let victim = setup.victim(act);
     setup.participants(2, wait);
     for _ in 0..observers {
@@ -351,6 +371,67 @@ fn release() {
 }
 
 #[test]
+fn arrive_with_an_action() {
+    fn scenario(scene: &Scene) {
+        find_beside_two(Setup::acting(scene, 3), 1, arrival, |mut participant| {
+            stall_from_here();
+            let _ = participant.arrive();
+            stall_until_here();
+        });
+    }
+    check("phaser: arrive, with an action", &[scenario]);
+}
+
+/// The victim completes the phase, and leaves the next one.
+#[test]
+fn leave_with_an_action() {
+    fn scenario(scene: &Scene) {
+        let mut setup = Setup::acting(scene, 3);
+        setup.waiters(2);
+        setup.observer();
+        let victim = setup.victim(|participant| {
+            stall_from_here();
+            participant.leave();
+            stall_until_here();
+        });
+        setup.find(&victim, |facts| match facts {
+            Facts {
+                phase: 0,
+                arrived: 2,
+                ..
+            } => Step::NotCounted,
+            facts => held(facts),
+        });
+    }
+    check("phaser: leave, with an action", &[scenario]);
+}
+
+#[test]
+fn blocking_leader() {
+    fn scenario(scene: &Scene) {
+        beside_two(scene, 1, arrival, |mut participant| {
+            stall_from_here();
+            let leader = participant.wait_leader_blocking();
+            stall_until_here();
+            drop(leader);
+        });
+    }
+    check("phaser: blocking leader", &[scenario]);
+}
+
+#[test]
+fn blocking_observer() {
+    fn scenario(scene: &Scene) {
+        observer_beside_two(scene, |phaser| {
+            stall_from_here();
+            let _ = phaser.observe(0).wait_blocking();
+            stall_until_here();
+        });
+    }
+    check("phaser: blocking observer", &[scenario]);
+}
+
+#[test]
 fn blocking_wait() {
     fn scenario(scene: &Scene) {
         beside_two(scene, 0, arrival, |mut participant| {
@@ -497,8 +578,18 @@ fn leave_when_nobody_waits() {
         let mut arrives = setup.participant();
         scene.other(move || {
             arrives.arrive().unwrap();
-            keep(arrives);
+            arrives.leave();
         });
+        // Whatever the victim still has to do, it is not missing in the next phase.
+        setup.rescue = Some(("another leads the next phase", |setup| {
+            let phaser = setup.phaser.clone();
+            setup.scene.other(move || {
+                let mut another = phaser.register().unwrap();
+                if another.phase() > 0 {
+                    block_on(another.wait()).unwrap();
+                }
+            })
+        }));
         setup.find(&victim, |facts| match facts {
             Facts { phase: 0, .. } => Step::NotCounted,
             Facts { wakes_left: 0, .. } => Step::HasWoken,
