@@ -4,10 +4,11 @@ use std::{
     pin::Pin,
     ptr,
     sync::Arc,
-    task::{Context, RawWaker, RawWakerVTable, Waker},
+    task::{Context, Poll, RawWaker, RawWakerVTable, Waker},
 };
 
-use atomic_barrier::{Phaser, phaser::Participant};
+use atomic_barrier::phaser::{self, Observation, Participant, Phaser};
+
 use atomic_barrier_benches::tasks::Party;
 
 use crate::count::{counted, rehearse};
@@ -133,6 +134,21 @@ const BARRIERS: Table = table!(
             Figure::Of(1),
             &[observed_arrival]
         ),
+        (
+            "last arrival, holds the release",
+            Figure::Of(2),
+            &[barrier_hold]
+        ),
+        (
+            "drop of a `Leader`, releases one waiter",
+            Figure::Of(2),
+            &[barrier_release]
+        ),
+        (
+            "`wait_blocking`, the last arrival, releases one waiter",
+            Figure::Of(2),
+            &[barrier_blocking]
+        ),
     ]
 );
 
@@ -207,6 +223,47 @@ const PHASERS: Table = table!(
             "each participant that it names",
             Figure::EachMore,
             &[missing]
+        ),
+        ("`arrive`", Figure::Of(4), &[participant_arrive]),
+        (
+            "first poll of an `Observation`",
+            Figure::Of(4),
+            &[phase_observation_poll]
+        ),
+        (
+            "drop of an `Observation` that waits",
+            Figure::Of(4),
+            &[phase_observation_drop]
+        ),
+        (
+            "last arrival, releases one waiter and one observer",
+            Figure::Of(2),
+            &[observed_phase]
+        ),
+        (
+            "last arrival, releases one waiter after an action",
+            Figure::Of(2),
+            &[acting_arrival]
+        ),
+        (
+            "leave, the last missing of three, releases one waiter after an action",
+            Figure::Of(3),
+            &[acting_departure]
+        ),
+        (
+            "last arrival, holds the release",
+            Figure::Of(2),
+            &[phaser_hold]
+        ),
+        (
+            "drop of a `Leader`, releases one waiter",
+            Figure::Of(2),
+            &[phaser_release]
+        ),
+        (
+            "`wait_blocking`, the last arrival, releases one waiter",
+            Figure::Of(2),
+            &[phaser_blocking]
         ),
     ]
 );
@@ -466,4 +523,139 @@ fn missing(n: usize) -> usize {
     let participants = phaser.register_many(n).unwrap().into_iter();
     let _named: Vec<_> = participants.map(|it| it.named("named")).collect();
     counted(|| phaser.missing()).0
+}
+
+/// The last of a group, in which the others wait.
+fn last_of(n: usize, act: impl FnOnce(&atomic_barrier::Barrier) -> usize) -> usize {
+    let barrier = barrier(n);
+    let mut others = vec![barrier.clone(); n - 1];
+    let mut waits = waits(&mut others);
+    for wait in &mut waits {
+        assert!(!poll(wait, 0));
+    }
+    act(&barrier)
+}
+
+fn barrier_lead(n: usize, act: fn(usize, atomic_barrier::barrier::Leader<'_>) -> usize) -> usize {
+    last_of(n, |barrier| {
+        let mut wait = barrier.wait_leader();
+        let cx = &mut Context::from_waker(Waker::noop());
+        let (count, polled) = counted(|| Pin::new(&mut wait).poll(cx));
+        match polled {
+            Poll::Ready(Some(leader)) => act(count, leader),
+            _ => panic!("should lead"),
+        }
+    })
+}
+
+fn barrier_hold(n: usize) -> usize {
+    barrier_lead(n, |count, _| count)
+}
+
+fn barrier_release(n: usize) -> usize {
+    barrier_lead(n, |_, leader| counted(|| drop(leader)).0)
+}
+
+fn barrier_blocking(n: usize) -> usize {
+    last_of(n, |barrier| counted(|| barrier.wait_blocking()).0)
+}
+
+/// Participants of `phaser`, of which all but the last wait, and that one.
+fn last_participant(phaser: &Phaser, n: usize, act: impl FnOnce(Participant) -> usize) -> usize {
+    let mut others = phaser.register_many(n).expect("few enough");
+    complete(&mut waits(&mut others));
+    let last = others.pop().expect("a group is not empty");
+    let mut waits = waits(&mut others);
+    for wait in &mut waits {
+        assert!(!poll(wait, 0));
+    }
+    act(last)
+}
+
+fn participant_arrive(n: usize) -> usize {
+    let mut participants = group::<Participant>(n);
+    counted(|| participants[0].arrive()).0
+}
+
+fn phase_observation(n: usize, act: fn(usize, Observation<'_>) -> usize) -> usize {
+    let phaser = Phaser::new();
+    let _participants = phaser.register_many(n).expect("few enough");
+    // The first slots are there.
+    let cx = &mut Context::from_waker(Waker::noop());
+    assert!(Pin::new(&mut phaser.observe(0)).poll(cx).is_pending());
+    let mut observation = phaser.observe(0);
+    let waker = waker(0);
+    let cx = &mut Context::from_waker(&waker);
+    let (count, polled) = counted(|| Pin::new(&mut observation).poll(cx));
+    assert!(polled.is_pending());
+    act(count, observation)
+}
+
+fn phase_observation_poll(n: usize) -> usize {
+    phase_observation(n, |count, _| count)
+}
+
+fn phase_observation_drop(n: usize) -> usize {
+    phase_observation(n, |_, observation| counted(|| drop(observation)).0)
+}
+
+fn observed_phase(n: usize) -> usize {
+    let phaser = Phaser::new();
+    last_participant(&phaser, n, |mut last| {
+        let mut observation = phaser.observe(phaser.phase());
+        let waker = waker(0);
+        let cx = &mut Context::from_waker(&waker);
+        assert!(Pin::new(&mut observation).poll(cx).is_pending());
+        counted(|| last.arrive()).0
+    })
+}
+
+fn acting() -> Phaser {
+    Phaser::builder().on_phase(|_, _| ()).build()
+}
+
+fn acting_arrival(n: usize) -> usize {
+    last_participant(&acting(), n, |mut last| counted(|| last.arrive()).0)
+}
+
+fn acting_departure(n: usize) -> usize {
+    let phaser = acting();
+    let mut others = phaser.register_many(n).expect("few enough");
+    complete(&mut waits(&mut others));
+    let (mut arrives, leaves) = (others.pop(), others.pop());
+    let mut waits = waits(&mut others);
+    for wait in &mut waits {
+        assert!(!poll(wait, 0));
+    }
+    for participant in &mut arrives {
+        participant.arrive().expect("open");
+    }
+    counted(|| drop(leaves)).0
+}
+
+fn phaser_lead(n: usize, act: fn(usize, phaser::Leader<'_>) -> usize) -> usize {
+    last_participant(&Phaser::new(), n, |mut last| {
+        let mut wait = last.wait_leader();
+        let waker = waker(0);
+        let cx = &mut Context::from_waker(&waker);
+        let (count, polled) = counted(|| Pin::new(&mut wait).poll(cx));
+        match polled {
+            Poll::Ready(Ok(Some(leader))) => act(count, leader),
+            _ => panic!("should lead"),
+        }
+    })
+}
+
+fn phaser_hold(n: usize) -> usize {
+    phaser_lead(n, |count, _| count)
+}
+
+fn phaser_release(n: usize) -> usize {
+    phaser_lead(n, |_, leader| counted(|| drop(leader)).0)
+}
+
+fn phaser_blocking(n: usize) -> usize {
+    last_participant(&Phaser::new(), n, |mut last| {
+        counted(|| last.wait_blocking()).0
+    })
 }
