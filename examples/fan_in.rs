@@ -12,15 +12,12 @@
 use std::{
     collections::HashMap,
     fmt,
-    future::{Future, poll_fn},
+    future::{Future, pending, poll_fn},
     ops::Range,
     path::PathBuf,
     pin::pin,
     process::ExitCode,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::{Arc, OnceLock},
     task::Poll,
     thread,
     time::Duration,
@@ -32,6 +29,7 @@ use clap::{Parser, ValueEnum};
 use examples::{Text, counted, number, print, runtime, words};
 use fastrand::Rng;
 use tokio::{
+    select,
     task::{JoinSet, yield_now},
     time::timeout,
 };
@@ -155,10 +153,21 @@ async fn answers(
     barrier: &AnyBarrier,
     deadline: Duration,
 ) -> Result<Vec<Option<Answer>>> {
+    let phaser = Phaser::new();
+    // At another barrier the phaser only says who is missing: its phase does not end without this one.
+    let _open = match barrier {
+        AnyBarrier::Phaser => None,
+        _ => Some(phaser.register()?),
+    };
     let mut tasks = JoinSet::new();
-    let parties = barrier.parties(query.partitions.len())?;
-    for (number, party) in parties.into_iter().enumerate() {
+    // All of them at once: participants that registered one by one could complete a phase without the rest.
+    let participants = phaser.register_many(query.partitions.len())?;
+    for (number, participant) in participants.into_iter().enumerate() {
         let polls = query.partitions[number].polls();
+        let party = Party {
+            participant: participant.named(number.to_string()),
+            barrier: barrier.clone(),
+        };
         let join = query.clone().join(number, party);
         tasks.spawn(async move { (number, limited(join, polls).await) });
     }
@@ -176,7 +185,7 @@ async fn answers(
     match timeout(deadline, all).await {
         Ok(end) => end?,
         Err(_) => {
-            let late = query.late(barrier, &ended);
+            let late = query.late(&phaser, barrier, &ended);
             tasks.shutdown().await;
             if let AnyBarrier::Atomic(barrier) = barrier {
                 assert_eq!(barrier.arrived(), 0, "waits that are dropped withdraw");
@@ -207,45 +216,33 @@ async fn limited<T>(task: impl Future<Output = T>, polls: usize) -> Option<T> {
 }
 
 /// What all partitions wait at.
+#[derive(Clone)]
 enum AnyBarrier {
-    Phaser(Phaser),
+    Phaser,
     Atomic(Arc<Barrier>),
     Tokio(Arc<tokio::sync::Barrier>),
 }
 
 /// What one partition waits with.
-enum Party {
-    Phaser(Participant),
-    Atomic(Arc<Barrier>),
-    Tokio(Arc<tokio::sync::Barrier>),
+struct Party {
+    participant: Participant,
+    barrier: AnyBarrier,
 }
 
 impl AnyBarrier {
     fn new(kind: Kind, n: usize) -> AnyBarrier {
         match kind {
-            Kind::Phaser => AnyBarrier::Phaser(Phaser::new()),
+            Kind::Phaser => AnyBarrier::Phaser,
             Kind::Atomic => AnyBarrier::Atomic(Arc::new(Barrier::new(n))),
             Kind::Tokio => AnyBarrier::Tokio(Arc::new(tokio::sync::Barrier::new(n))),
         }
-    }
-
-    /// All of them at once: participants that registered one by one could complete a phase without the rest.
-    fn parties(&self, n: usize) -> Result<Vec<Party>> {
-        Ok(match self {
-            AnyBarrier::Phaser(phaser) => {
-                let participants = phaser.register_many(n)?;
-                participants.into_iter().map(Party::Phaser).collect()
-            }
-            AnyBarrier::Atomic(barrier) => (0..n).map(|_| Party::Atomic(barrier.clone())).collect(),
-            AnyBarrier::Tokio(barrier) => (0..n).map(|_| Party::Tokio(barrier.clone())).collect(),
-        })
     }
 }
 
 impl fmt::Display for AnyBarrier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            AnyBarrier::Phaser(_) => "a phaser",
+            AnyBarrier::Phaser => "a phaser",
             AnyBarrier::Atomic(_) => "an atomic barrier",
             AnyBarrier::Tokio(_) => "tokio's barrier",
         })
@@ -254,10 +251,18 @@ impl fmt::Display for AnyBarrier {
 
 impl Party {
     async fn wait(&mut self) -> Result<()> {
-        match self {
-            Party::Phaser(participant) => _ = participant.wait().await?,
-            Party::Atomic(barrier) => _ = barrier.wait().await,
-            Party::Tokio(barrier) => _ = barrier.wait().await,
+        let meets = async {
+            match &self.barrier {
+                AnyBarrier::Phaser => pending().await,
+                AnyBarrier::Atomic(barrier) => _ = barrier.wait().await,
+                AnyBarrier::Tokio(barrier) => _ = barrier.wait().await,
+            }
+        };
+        select! {
+            biased;
+            end = self.participant.wait() => end.map(drop)?,
+            // It is missing at the phaser again: its wait is dropped.
+            () = meets => {}
         }
         Ok(())
     }
@@ -277,8 +282,6 @@ struct Partition {
     cancel: Option<Cancel>,
     /// Its part of the table, once that is whole.
     part: OnceLock<Part>,
-    /// Whether it is waiting for the others.
-    waits: AtomicBool,
 }
 
 /// When a partition is cancelled.
@@ -356,7 +359,6 @@ impl Query {
                     lines: start..end,
                     cancel,
                     part: OnceLock::new(),
-                    waits: AtomicBool::new(false),
                 }
             })
             .collect();
@@ -386,9 +388,7 @@ impl Query {
         let part = partition.part.get_or_init(|| part);
         yield_now().await;
 
-        let waiting = Waiting::new(partition);
         party.wait().await?;
-        drop(waiting);
         // The table is complete: each partition has built its part, or was cancelled before.
         yield_now().await;
 
@@ -406,25 +406,22 @@ impl Query {
     }
 
     /// Which partitions are missing when the deadline has passed.
-    fn late(&self, barrier: &AnyBarrier, ended: &[bool]) -> anyhow::Error {
-        let waits = |partition: &&Partition| partition.waits.load(Relaxed);
-        let (waiting, missing): (Vec<_>, Vec<_>) = self.partitions.iter().partition(waits);
-        let at_work = missing.iter().filter(|missing| !ended[missing.number]);
-        if at_work.clone().next().is_some() {
-            return anyhow!("still at work are {}", list(at_work, 8));
+    fn late(&self, phaser: &Phaser, barrier: &AnyBarrier, ended: &[bool]) -> anyhow::Error {
+        let at_work = phaser.missing();
+        if !at_work.is_empty() {
+            return anyhow!("still at work are {}", list(at_work.iter(), 8));
         }
-        let n = self.partitions.len();
-        let arrived = match barrier {
-            AnyBarrier::Tokio(_) => {
-                let waiting = waiting.len();
-                return anyhow!(
-                    "{waiting} of {n} partitions hang at {barrier}, which does not say for whom"
-                );
-            }
-            AnyBarrier::Atomic(barrier) => barrier.arrived(),
-            AnyBarrier::Phaser(phaser) => phaser.arrived(),
-        };
-        let missing = missing.iter().map(|partition| match partition.cancel {
+        let (arrived, n) = (phaser.arrived(), self.partitions.len());
+        if let AnyBarrier::Tokio(_) = barrier {
+            return anyhow!(
+                "{arrived} of {n} partitions hang at {barrier}, which does not say for whom"
+            );
+        }
+        let missing = self
+            .partitions
+            .iter()
+            .filter(|missing| ended[missing.number]);
+        let missing = missing.map(|partition| match partition.cancel {
             Some(cancel) => format!("{partition} ({cancel})"),
             None => partition.to_string(),
         });
@@ -472,21 +469,5 @@ impl Query {
             );
         }
         Ok(())
-    }
-}
-
-/// Notes that a partition waits, until it is dropped.
-struct Waiting<'a>(&'a Partition);
-
-impl<'a> Waiting<'a> {
-    fn new(partition: &'a Partition) -> Waiting<'a> {
-        partition.waits.store(true, Relaxed);
-        Waiting(partition)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.waits.store(false, Relaxed);
     }
 }
