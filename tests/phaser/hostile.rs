@@ -174,9 +174,10 @@ impl hostile::Model for Meant {
     fn apply(&mut self, call: Call, _: &[Within<Self>]) -> Brought {
         let phase = self.awaited(call);
         let brought = self.apply_alone(call);
+        // A poll that has cloned its waker may register that for a phase that was over meanwhile.
         let registers = matches!(
             brought,
-            Brought::Polled(Outcome::Pending) | Brought::Seen(None)
+            Brought::Polled(Outcome::Pending | Outcome::Released(_)) | Brought::Seen(None)
         );
         self.note_wakes(call, phase.filter(|_| registers));
         brought
