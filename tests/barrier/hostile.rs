@@ -36,6 +36,8 @@ enum Call {
     Drop(usize),
     Forget(usize),
     Release,
+    /// A poll that panics withdraws, before it ends.
+    Unwind(usize),
 }
 
 /// The barrier as it is meant, and how far each future has come.
@@ -43,6 +45,8 @@ enum Call {
 struct Meant {
     model: Model,
     futures: BTreeMap<usize, (Kind, Step)>,
+    /// The futures whose polls panic, and are to withdraw.
+    unwinding: Vec<usize>,
     /// The futures that were released in this step, with the wakers that are woken for that.
     released: Vec<(usize, usize)>,
     /// Wakes that may be left out: of a future that is polled or dropped before it is woken.
@@ -57,23 +61,6 @@ impl Meant {
         self.released.clear();
         (0..WAKERS)
             .all(|waker| (most[waker] - optional[waker]..=most[waker]).contains(&wakes[waker]))
-    }
-
-    /// The arrival is withdrawn, if that can be, and its waker with it.
-    fn withdraw(&mut self, future: usize) {
-        let (kind, step) = self.futures[&future];
-        match step {
-            Step::Counted(generation) if kind.withdraws() && self.model.is_open(generation) => {
-                self.model.drop(future, step, kind);
-                self.futures.insert(future, (kind, Step::New));
-            }
-            Step::Queued(_) => {
-                self.model.drop(future, step, kind);
-                self.futures.insert(future, (kind, Step::New));
-            }
-            // It leaves no other waker than the one that panicked.
-            _ => self.model.drop(future, step, Kind::Arrive),
-        }
     }
 }
 
@@ -92,7 +79,7 @@ impl hostile::Model for Meant {
         let touched = within.iter().filter_map(|call| match *call {
             // If it stays pending, it needs the wake.
             (Call::Poll(..), Some(Outcome::Pending)) => None,
-            (Call::Poll(future, _) | Call::Drop(future), _) => Some(future),
+            (Call::Poll(future, _) | Call::Drop(future) | Call::Unwind(future), _) => Some(future),
             _ => None,
         });
         for touched in touched {
@@ -110,12 +97,14 @@ impl hostile::Model for Meant {
         let Call::Poll(future, _) = call else {
             return vec![as_usual];
         };
-        // A waker's clone panicked before the arrival, or after it.
-        let mut withdrawn = self.clone();
-        withdrawn.withdraw(future);
-        let mut late = as_usual.clone();
-        late.withdraw(future);
-        vec![self.clone(), withdrawn, as_usual, late]
+        // The clone of a waker panicked before it did anything, or other code of a waker after that.
+        let mut all = vec![self.clone(), as_usual];
+        if self.futures[&future].0.withdraws() {
+            for meant in &mut all {
+                meant.unwinding.push(future);
+            }
+        }
+        all
     }
 }
 
@@ -153,6 +142,23 @@ impl Meant {
                 self.futures.remove(&future);
             }
             Call::Release => self.model.release(),
+            // Not before what the poll did.
+            Call::Unwind(future) if !self.unwinding.contains(&future) => {
+                return Outcome::Released(UNSAID);
+            }
+            Call::Unwind(future) => {
+                self.unwinding.retain(|&other| other != future);
+                let (kind, step) = self.futures[&future];
+                let withdraws = match step {
+                    Step::Counted(generation) => self.model.is_open(generation),
+                    Step::Queued(_) => true,
+                    Step::New | Step::Led(_) => false,
+                };
+                if withdraws {
+                    self.model.drop(future, step, kind);
+                    self.futures.insert(future, (kind, Step::New));
+                }
+            }
         }
         Outcome::Pending
     }
@@ -324,6 +330,7 @@ fn make(call: Call) {
                 Outcome::Pending
             })
         }
+        Call::Unwind(_) => unreachable!("done by polls"),
     };
     play(|play| {
         play.depth -= 1;
@@ -333,6 +340,10 @@ fn make(call: Call) {
             let place = play.place(future);
             play.live[place].is_ready = true;
             play.panicked.push(future);
+            if play.live[place].kind.withdraws() {
+                play.oracle
+                    .does(number, Call::Unwind(future), Outcome::Pending);
+            }
         }
         play.oracle.end(number, came);
     });
@@ -375,6 +386,7 @@ fn run((parties, choices): Script) -> Result<Report, (TestCaseError, Report)> {
     let meant = Meant {
         model: Model::new(parties),
         futures: BTreeMap::new(),
+        unwinding: Vec::new(),
         released: Vec::new(),
         optional: [0; WAKERS],
     };

@@ -139,6 +139,16 @@ impl<M: Model> Oracle<M> {
         number
     }
 
+    /// The open call `number` does this, too: after it has begun, and before it ends.
+    pub fn does(&mut self, number: usize, call: M::Call, outcome: M::Outcome) {
+        let other = self.calls.len();
+        self.calls.push((call, Some(outcome)));
+        let begins = |event: &Event| matches!(event, Event::Begin(begun) if *begun == number);
+        let begun = self.events.iter().position(begins).expect("it is open");
+        self.events.insert(begun + 1, Event::Begin(other));
+        self.events.push(Event::End(other));
+    }
+
     pub fn end(&mut self, number: usize, came: Came<M::Outcome>) {
         self.calls[number].1 = came;
         self.events.push(Event::End(number));
