@@ -347,8 +347,8 @@ mod tests {
             OnLoss::Fail,
             [
                 joined("a"),
-                joined("guest"),
-                gone("guest"),
+                joined("b"),
+                gone("b"),
                 state("complete 1 1 0 1 a"),
             ],
         );

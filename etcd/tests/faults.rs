@@ -271,15 +271,15 @@ async fn a_process_that_dies_before_it_was_ever_counted_breaks_nothing() {
     let p0 = stage.process("p0", ALL);
     conductor.wait_until(HERE).await;
     stage.until_arrived(HERE, &["p0"]).await;
-    let guest = stage.mortal("guest", ALL);
-    stage.until_arrived(HERE, &["p0", "guest"]).await;
+    let joined = stage.mortal("other", ALL);
+    stage.until_arrived(HERE, &["p0", "other"]).await;
 
-    guest.signal(Signal::SIGKILL);
-    stage.until_gone("guest").await;
+    joined.signal(Signal::SIGKILL);
+    stage.until_gone("other").await;
     // What is gone in etcd may not have been heard of here.
     let mut members = conductor.barrier.members();
     use futures::StreamExt;
-    while in_time(members.next()).await.unwrap().contains_key("guest") {}
+    while in_time(members.next()).await.unwrap().contains_key("other") {}
     conductor.wait_until(ALL).await;
     p0.succeeds().await;
     let (_, tally) = stage.check().await;

@@ -392,7 +392,7 @@ fn an_early_arrival_may_be_withdrawn_after_the_release() {
     assert_eq!(poll(&mut early, &of_next), Pending);
     leader.release();
     drop(early);
-    // A wait of the generation that is over takes nothing back from the next.
+    // A wait of the generation that is over withdraws nothing from the next.
     drop(a);
     assert_eq!((barrier.arrived(), barrier.generation()), (0, 1));
     assert_eq!([of_this.wakes(), of_next.wakes()], [1, 0]);

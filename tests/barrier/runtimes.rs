@@ -84,7 +84,7 @@ impl Meeting {
 
     /// Drops its wait at most twice, after at most two more polls, and then waits for as long as it takes.
     ///
-    /// No result if a wait was given up when its generation was complete.
+    /// No result if a wait was dropped when its generation was complete.
     async fn meet(&self, generation: u64, random: &mut Random) -> Option<BarrierWaitResult> {
         for _ in 0..random.below(3) {
             let patience = random.below(3);

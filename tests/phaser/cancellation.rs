@@ -146,7 +146,7 @@ fn a_leaked_wait_stays_counted() {
     assert_eq!(poll(&mut wait, &leaked), Pending);
     mem::forget(wait);
     assert_eq!(numbers(&phaser), (0, 2, 1));
-    // The next is for the same phase, and takes nothing back, as after `arrive`.
+    // The next is for the same phase, and withdraws nothing, as after `arrive`.
     poll_once(a.wait(), &waker);
     assert_eq!(numbers(&phaser), (0, 2, 1));
     let mut wait = a.wait();

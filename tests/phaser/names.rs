@@ -110,11 +110,11 @@ fn a_participant_that_leaves_is_not_missing_and_its_slot_serves_another() {
     b.leave();
     assert_eq!((missing(&phaser), phaser.phase()), ("c".into(), 1));
     for phase in 1..100 {
-        let [mut guest, other] =
-            ["guest", "other"].map(|name| phaser.register().unwrap().named(name));
+        let [mut first, other] =
+            ["first", "other"].map(|name| phaser.register().unwrap().named(name));
         assert_eq!(phaser.missing().len(), 3);
-        guest.arrive().unwrap();
-        drop(guest);
+        first.arrive().unwrap();
+        drop(first);
         assert_eq!(phaser.missing().len(), 2);
         c.arrive().unwrap();
         assert_eq!((missing(&phaser), phaser.phase()), ("other".into(), phase));
@@ -228,7 +228,7 @@ fn a_closed_phaser_says_who_was_missing() {
     assert_eq!(missing(&phaser), "c");
     drop(wait);
     assert_eq!(missing(&phaser), "b c");
-    // A refusal after the end of a phase forgets nothing.
+    // A refusal after the end of a phase changes nothing.
     let (phaser, [mut a, mut b]) = named(["a", "b"]);
     for participant in [&mut a, &mut b] {
         participant.arrive().unwrap();

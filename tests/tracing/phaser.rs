@@ -412,7 +412,7 @@ fn the_last_update_is_true_though_an_older_one_came_late() {
     late("parties=1 parties.op=override", drop, drop);
 }
 
-/// One that waits, with its waker.
+/// A participant that waits, with its waker.
 struct Waiting {
     wait: Pin<Box<dyn Future<Output = Outcome>>>,
     waker: CountingWaker,

@@ -108,7 +108,7 @@ impl Stage {
         self.start(Command::new(example()), name, generations, LONG, PATIENCE)
     }
 
-    /// One that etcd soon takes for lost when it is silent.
+    /// A member that etcd soon takes for lost when it is silent.
     pub(crate) fn mortal(&self, name: &str, generations: u64) -> Process {
         self.start(Command::new(example()), name, generations, SHORT, PATIENCE)
     }
