@@ -140,16 +140,26 @@ impl<'a> Tracked<'a> {
         Some(Self::of(participant, tracker, task))
     }
 
-    fn of(participant: Participant, tracker: &'a Tracker, task: usize) -> Self {
+    fn of(mut participant: Participant, tracker: &'a Tracker, task: usize) -> Self {
         // It cannot end without this participant.
         let phase = participant.phase();
         tracker.owes(task, phase);
+        for _ in 0..thread_rng().gen_range(0..3) {
+            participant = participant.named(task.to_string());
+        }
         Self {
             tracker,
             task,
             participant,
             phase,
         }
+    }
+
+    /// Whether it is among those that are missing, if it has a name.
+    fn is_listed(&self) -> Option<bool> {
+        let name = self.participant.name()?;
+        let missing = self.participant.phaser().missing();
+        Some(missing.iter().any(|listed| **listed == *name))
     }
 
     fn ended(&mut self, result: WaitResult) {
@@ -160,6 +170,9 @@ impl<'a> Tracked<'a> {
     /// Waits for one phase by random methods, and withdraws at random.
     fn wait(&mut self) -> Result<(), Closed> {
         let mut dropped_a_wait = false;
+        // That phase does not end without it.
+        let is_current = self.participant.phaser().phase() == self.phase;
+        assert!(!is_current || self.is_listed() != Some(false));
         loop {
             self.tracker.owes(self.task, None);
             let result = match thread_rng().gen_range(0..6) {
@@ -172,6 +185,9 @@ impl<'a> Tracked<'a> {
                         self.tracker.ended(self.phase, false);
                         self.phase = phase;
                     }
+                    let listed = self.is_listed();
+                    let is_current = self.participant.phaser().phase() == phase;
+                    assert!(!is_current || listed != Some(true));
                     block_on(self.participant.wait())?
                 }
                 2 => self.participant.wait_blocking()?,
