@@ -286,7 +286,9 @@ impl Meant {
                 it.made = false;
                 it.polled = false;
             }
-            Call::Poll(..) | Call::Arrive(_) | Call::Leave(..) if step == Some(Step::Holds) => {
+            Call::Poll(..) | Call::Arrive(_) | Call::Leave(..)
+                if matches!(step, Some(Step::Holds | Step::Acts(_))) =>
+            {
                 return Brought::Never;
             }
             Call::Poll(_, waker, holds) => {
