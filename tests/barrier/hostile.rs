@@ -202,11 +202,13 @@ struct Play {
     leader: Option<AnyLeader<'static>>,
     made: usize,
     oracle: Oracle<Meant>,
-    /// The calls that are nested now, and were at most.
-    depth: usize,
+    /// Of each open call, from the outermost, whether a waker has panicked in it.
+    open: Vec<bool>,
     deepest: usize,
     calls: Vec<(usize, Call)>,
     panics: usize,
+    /// The panics of wakers that did not come out of the call that they were in.
+    lost_panics: usize,
     /// The futures whose polls panicked in the last step.
     panicked: Vec<usize>,
 }
@@ -267,9 +269,9 @@ impl Play {
 /// Makes a call, whatever comes of it.
 fn make(call: Call) {
     let number = play(|play| {
-        play.depth += 1;
-        play.deepest = play.deepest.max(play.depth);
-        play.calls.push((play.depth, call));
+        play.open.push(false);
+        play.deepest = play.deepest.max(play.open.len());
+        play.calls.push((play.open.len(), call));
         play.oracle.begin(call)
     });
     let came = match call {
@@ -333,7 +335,8 @@ fn make(call: Call) {
         Call::Unwind(_) => unreachable!("done by polls"),
     };
     play(|play| {
-        play.depth -= 1;
+        let has_panicked = play.open.pop().expect("begun above");
+        play.lost_panics += usize::from(has_panicked && came.is_some());
         play.panics += usize::from(came.is_none());
         if let (None, Call::Poll(future, _)) = (came, call) {
             // It may be ready, and must not be polled then.
@@ -356,7 +359,7 @@ fn catch<T>(f: impl FnOnce() -> T) -> Came<T> {
 /// What a waker does.
 fn act() {
     let choice = play(|play| {
-        if play.depth < 4 {
+        if play.open.len() < 4 {
             play.choices.pop()
         } else {
             None
@@ -370,6 +373,12 @@ fn act() {
     }
     // A second panic would abort.
     if matches!(choice.0, 10..) && !thread::panicking() {
+        play(|play| {
+            // None at the end of a script.
+            if let Some(has_panicked) = play.open.last_mut() {
+                *has_panicked = true;
+            }
+        });
         resume_unwind(Box::new("a waker panics"));
     }
 }
@@ -398,10 +407,11 @@ fn run((parties, choices): Script) -> Result<Report, (TestCaseError, Report)> {
         leader: None,
         made: 0,
         oracle: Oracle::new(meant),
-        depth: 0,
+        open: Vec::new(),
         deepest: 0,
         calls: Vec::new(),
         panics: 0,
+        lost_panics: 0,
         panicked: Vec::new(),
     };
     PLAY.set(Some(new));
@@ -416,6 +426,7 @@ fn run((parties, choices): Script) -> Result<Report, (TestCaseError, Report)> {
         result = play(|play| {
             let (barrier, wakes) = (play.barrier, hostile::wakes());
             let before = play.oracle.clone();
+            prop_assert_eq!(play.lost_panics, 0, "panics that did not come out");
             let agrees = play.oracle.sees(|meant| {
                 meant.model.arrivals.min(parties) == barrier.arrived()
                     && meant.model.generation == barrier.generation()

@@ -394,6 +394,8 @@ struct Open {
     call: Call,
     /// What it does besides, by the oracle's numbers.
     besides: Vec<usize>,
+    /// A waker or an action has panicked in it.
+    has_panicked: bool,
 }
 
 /// A script that runs.
@@ -408,6 +410,8 @@ struct Play {
     open: Vec<Open>,
     deepest: usize,
     panics: usize,
+    /// The panics of wakers that did not come out of the call that they were in.
+    lost_panics: usize,
     /// The actions that did something.
     actions: usize,
     calls: Vec<(usize, Call)>,
@@ -487,8 +491,11 @@ fn with_participant<T>(
 /// Makes a call, whatever comes of it.
 fn make(call: Call) {
     let index = play(|play| {
-        let besides = Vec::new();
-        play.open.push(Open { call, besides });
+        play.open.push(Open {
+            call,
+            besides: Vec::new(),
+            has_panicked: false,
+        });
         play.deepest = play.deepest.max(play.open.len());
         play.calls.push((play.open.len(), call));
         play.oracle.begin(call)
@@ -613,7 +620,9 @@ fn make(call: Call) {
         | Call::LeaveNext(_) => unreachable!("done by other calls"),
     };
     play(|play| {
-        for index in play.open.pop().expect("begun above").besides {
+        let open = play.open.pop().expect("begun above");
+        play.lost_panics += usize::from(open.has_panicked && came.is_some());
+        for index in open.besides {
             play.oracle.end(index, Some(Brought::Done));
         }
         play.panics += usize::from(came.is_none());
@@ -690,6 +699,12 @@ fn act() {
     }
     // A second panic would abort.
     if matches!(choice.0, 10..) && !thread::panicking() {
+        play(|play| {
+            // None at the end of a script.
+            if let Some(open) = play.open.last_mut() {
+                open.has_panicked = true;
+            }
+        });
         resume_unwind(Box::new("a waker panics"));
     }
 }
@@ -730,6 +745,7 @@ fn run(((has_action, close_on), choices): Script) -> Result<Report, (TestCaseErr
         open: Vec::new(),
         deepest: 0,
         panics: 0,
+        lost_panics: 0,
         actions: 0,
         calls: Vec::new(),
     };
@@ -755,6 +771,7 @@ fn run(((has_action, close_on), choices): Script) -> Result<Report, (TestCaseErr
             };
             let missing = others(missing(play.phaser));
             let before = play.oracle.clone();
+            prop_assert_eq!(play.lost_panics, 0, "panics that did not come out");
             let agrees = play.oracle.sees(|meant| {
                 meant.model.reported() == seen
                     && others(meant.model.missing()) == missing
