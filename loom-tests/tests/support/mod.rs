@@ -11,6 +11,7 @@ use std::{
     collections::BTreeMap,
     env,
     future::Future,
+    mem,
     pin::Pin,
     sync::{
         Arc, Mutex,
@@ -84,7 +85,12 @@ pub(crate) struct Counter(AtomicUsize);
 
 impl Counter {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::default()
+        let counter = Arc::<Self>::default();
+        // Keeps its address from being used again. A waker that is compared with one that is gone would be
+        // equal to it or not, as the allocator and the models on other threads have it, and loom cannot
+        // repeat that.
+        mem::forget(Arc::downgrade(&counter));
+        counter
     }
 
     pub(crate) fn count(&self) {
