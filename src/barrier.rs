@@ -34,6 +34,7 @@ use crate::{
     slab::Slab,
     sync::const_fn,
     trace::{Kind, Numbers, Resource, op_arrived},
+    wake::CallOnDrop,
 };
 
 /// A barrier for `n` tasks, usable over and over again.
@@ -693,8 +694,9 @@ impl Barrier {
         self.state.generation()
     }
 
-    /// Wakes all that wait for the release of `generation`, which this thread has made.
+    /// Wakes all that wait for the release of `generation`, which this thread has made, and reports it.
     fn wake_all(&self, generation: u64) {
+        let _report = CallOnDrop(|| self.resource.released(|| self.numbers()));
         self.slab.wake_all(generation, &self.state.draining);
     }
 

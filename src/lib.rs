@@ -308,7 +308,8 @@
 //!   a second panic among them aborts.
 //! - `portable-atomic`: 64-bit atomics for targets that have only narrower ones. They must have a
 //!   compare-and-swap of a pointer, which `Arc` needs too.
-//! - `tracing`: barriers and phasers, and their waits, show in tokio-console. Implies `std`.
+//! - `tracing`: barriers and phasers, and their waits, show in tokio-console. A subscriber that panics
+//!   changes nothing about them. Implies `std`.
 //!
 //! # More
 //!

@@ -29,6 +29,7 @@ use crate::{
     slab::Slab,
     sync::{AtomicU64, Ordering},
     trace::{Kind, Numbers, Resource},
+    wake::CallOnDrop,
 };
 
 /// A barrier whose participants may join, leave and fail.
@@ -257,7 +258,7 @@ impl Phaser {
         })
     }
 
-    /// Reports `participants`, which leave if that panics.
+    /// Reports that there are these `participants`.
     fn registered<P>(&self, participants: P) -> P {
         self.shared.parties_changed();
         participants
@@ -317,9 +318,9 @@ impl Phaser {
     /// A panic out of `Waker::wake` or `wake_by_ref` of a participant or observer that waits leaves through
     /// this call, once it has nobody left to wake.
     pub fn close(&self) {
+        let _report = CallOnDrop(|| self.shared.parties_changed());
         let phase = self.shared.state.close();
         self.shared.wake(phase, phase..u64::MAX);
-        self.shared.parties_changed();
     }
 
     /// Whether it has been closed.
@@ -477,9 +478,9 @@ impl fmt::Debug for First<'_> {
 impl Shared {
     /// Wakes all that wait for the end of `phase`, which the caller has led and released.
     fn released(&self, phase: u64) {
+        let _report = CallOnDrop(|| self.resource.released(|| self.numbers()));
         self.state.note_release(phase);
         self.wake(phase, phase..phase + 1);
-        self.resource.released(|| self.numbers());
     }
 
     /// Wakes all participants that wait for the end of `phase`, and the observers of all `observed`.
@@ -497,13 +498,13 @@ impl Shared {
 
     /// Does what a departure leaves to do.
     fn departed(&self, departure: Departure) {
+        let _report = CallOnDrop(|| self.parties_changed());
         match departure {
             Departure::Unnoticed => {}
             Departure::Completed(phase) => self.slots.wake(phase),
             Departure::Ended(phase) => self.ended(phase),
             Departure::Leads { .. } => unreachable!("its participant has not left"),
         }
-        self.parties_changed();
     }
 
     /// What a leader does with the release. The action of a phase is run while that is held.
@@ -547,15 +548,6 @@ impl Shared {
     fn has_failed(&self, phase: u64, word: Snapshot) -> bool {
         // Relaxed: the word has handed it on.
         word.is_closed() && self.failed.load(Ordering::Relaxed) == phase + 1
-    }
-}
-
-/// Calls the function when it is dropped, whether or not a waker panics before.
-struct CallOnDrop<F: FnMut()>(F);
-
-impl<F: FnMut()> Drop for CallOnDrop<F> {
-    fn drop(&mut self) {
-        (self.0)();
     }
 }
 

@@ -44,17 +44,18 @@ pub(crate) struct Numbers {
 mod enabled {
     use alloc::{sync::Arc, vec::Vec};
     use core::{
-        iter,
-        panic::{Location, RefUnwindSafe, UnwindSafe},
+        mem,
+        panic::{AssertUnwindSafe, Location, RefUnwindSafe, UnwindSafe},
         sync::atomic::{AtomicBool, Ordering},
         task::Poll,
     };
-    use std::sync::OnceLock;
+    use std::{panic::catch_unwind, sync::OnceLock};
 
-    use tracing::{Level, Span, event_enabled, level_filters::LevelFilter, trace, trace_span};
+    use tracing::{
+        Level, Span, event_enabled, level_filters::LevelFilter, span, trace, trace_span,
+    };
 
     use super::{Kind, Numbers};
-    use crate::wake::wake_all;
 
     /// Whether a subscriber listens. If none does, all that a wait pays is this load of a static, a
     /// few times.
@@ -66,21 +67,60 @@ mod enabled {
     #[cold]
     #[inline(never)]
     fn has_listener() -> bool {
-        event_enabled!(target: "runtime::resource::state_update", Level::TRACE)
+        call(|| event_enabled!(target: "runtime::resource::state_update", Level::TRACE))
+            == Some(true)
     }
 
-    /// Calls a subscriber. If it panics while this thread is panicking already, that is kept back: it would
-    /// abort.
-    fn call<T>(with: T, subscriber: impl Fn(T)) {
-        wake_all(iter::once(with), subscriber);
+    /// Calls a subscriber: nothing else in this crate does. A panic of it ends here, so that it changes
+    /// nothing about the barrier or phaser.
+    ///
+    /// No call may drop what makes another: two panics at once abort.
+    fn call<T>(subscriber: impl FnOnce() -> T) -> Option<T> {
+        // Dropping what it panics with may panic.
+        catch_unwind(AssertUnwindSafe(subscriber))
+            .map_err(mem::forget)
+            .ok()
+    }
+
+    /// A span, each call of which is one by [`call`].
+    struct OwnSpan(Span);
+
+    impl OwnSpan {
+        /// None is made by a subscriber that panics.
+        fn new(make: impl FnOnce() -> Span) -> Self {
+            Self(call(make).unwrap_or_else(Span::none))
+        }
+
+        fn enter(&self) -> Entered<'_> {
+            Entered(call(|| self.0.enter()))
+        }
+    }
+
+    impl Drop for OwnSpan {
+        fn drop(&mut self) {
+            let span = mem::replace(&mut self.0, Span::none());
+            call(|| drop(span));
+        }
+    }
+
+    /// Exits the span when it is dropped, also while a waker's or an action's panic passes.
+    struct Entered<'a>(Option<span::Entered<'a>>);
+
+    impl Drop for Entered<'_> {
+        fn drop(&mut self) {
+            let entered = self.0.take();
+            call(|| drop(entered));
+        }
     }
 
     /// The span of a barrier or phaser, and what it takes to open it.
     pub(crate) struct Resource {
         kind: Kind,
         created: &'static Location<'static>,
-        /// Opened on first use, since no subscriber is there yet when a `static` is made.
-        span: OnceLock<Span>,
+        /// Opened on first use, since no subscriber is there yet when a `static` is made. No thread ever
+        /// waits for it: it is set by the one that found `is_opening` false.
+        span: OnceLock<OwnSpan>,
+        is_opening: AtomicBool,
         /// Whether names have been reported.
         has_names: AtomicBool,
     }
@@ -107,6 +147,7 @@ mod enabled {
                 kind,
                 created: Location::caller(),
                 span: OnceLock::new(),
+                is_opening: AtomicBool::new(false),
                 has_names: AtomicBool::new(false),
             }
         }
@@ -132,28 +173,50 @@ mod enabled {
         #[inline]
         fn changed(&self, change: Change, numbers: impl Fn() -> Numbers) {
             if is_enabled() {
-                call((), |()| self.emit(change, &numbers));
+                self.emit(change, numbers);
             }
         }
 
         #[cold]
         #[inline(never)]
         fn emit(&self, change: Change, numbers: impl Fn() -> Numbers) {
-            let _in_resource = self.span(&numbers).enter();
+            if let Some(span) = self.span(&numbers) {
+                self.emit_within(span, change, numbers);
+            }
+        }
+
+        fn emit_within(&self, span: &OwnSpan, change: Change, numbers: impl Fn() -> Numbers) {
+            let _in_resource = span.enter();
             // Threads may come here in another order than they changed the word. So each looks
-            // again when it has reported, and the last report is true.
+            // again when it has reported, and the last report is true. There is no bound to it: if nobody
+            // else reports any more, only this thread can correct what it has reported too late.
             loop {
                 let reported = numbers();
-                self.emit_numbers(change, &reported);
+                call(|| self.emit_numbers(change, &reported));
                 if numbers() == reported {
                     return;
                 }
             }
         }
 
-        fn span(&self, numbers: impl Fn() -> Numbers) -> &Span {
-            self.span.get_or_init(|| {
-                let span = trace_span!(
+        /// `None` while it is being opened, by another thread or by a caller of this one, and for good if
+        /// the subscriber has panicked meanwhile.
+        fn span(&self, numbers: impl Fn() -> Numbers) -> Option<&OwnSpan> {
+            if self.span.get().is_none() {
+                self.open(numbers);
+            }
+            self.span.get()
+        }
+
+        #[cold]
+        fn open(&self, numbers: impl Fn() -> Numbers) {
+            // AcqRel: pairs with the other swap. A thread that swaps before it has changed the word before
+            // the look that follows there; a thread that swaps after it finds the span.
+            if self.is_opening.swap(true, Ordering::AcqRel) {
+                return;
+            }
+            let made = call(|| {
+                trace_span!(
                     target: "atomic_barrier",
                     parent: None,
                     "runtime.resource",
@@ -165,10 +228,13 @@ mod enabled {
                     loc.file = self.created.file(),
                     loc.line = self.created.line(),
                     loc.col = self.created.column(),
-                );
-                span.in_scope(|| self.emit_numbers(Change::Any, &numbers()));
-                span
-            })
+                )
+            });
+            if let Some(span) = made {
+                let span = self.span.get_or_init(|| OwnSpan(span));
+                self.is_opening.swap(true, Ordering::AcqRel);
+                self.emit_within(span, Change::Any, numbers);
+            }
         }
 
         fn emit_numbers(&self, change: Change, numbers: &Numbers) {
@@ -231,7 +297,7 @@ mod enabled {
     #[cold]
     #[inline(never)]
     fn emit_op_arrived() {
-        trace!(target: "runtime::resource::async_op::state_update", arrived = true);
+        call(|| trace!(target: "runtime::resource::async_op::state_update", arrived = true));
     }
 
     /// Reports the name of the participant whose wait's [`Step`] is taken.
@@ -245,7 +311,7 @@ mod enabled {
     #[cold]
     #[inline(never)]
     fn emit_op_name(name: &str) {
-        trace!(target: "runtime::resource::async_op::state_update", name);
+        call(|| trace!(target: "runtime::resource::async_op::state_update", name));
     }
 
     /// The spans of one wait, from its first poll that a subscriber listens to. Shared, so that a future
@@ -253,12 +319,12 @@ mod enabled {
     pub(crate) struct AsyncOp(Option<Arc<Spans>>);
 
     struct Spans {
-        resource: Span,
-        op: Span,
-        poll: Span,
+        resource: OwnSpan,
+        op: OwnSpan,
+        poll: OwnSpan,
     }
 
-    // Nothing is left half done when a subscriber panics: a span is there or not.
+    // Nothing is left half done: no panic of a subscriber comes out.
     impl UnwindSafe for AsyncOp {}
     impl RefUnwindSafe for AsyncOp {}
 
@@ -278,30 +344,45 @@ mod enabled {
             resource: &Resource,
             numbers: impl Fn() -> Numbers,
         ) -> Step {
-            Step(is_enabled().then(|| self.spans(source, resource.span(numbers)).clone()))
+            Step(if is_enabled() {
+                self.spans(source, resource, numbers)
+            } else {
+                None
+            })
         }
 
         #[cold]
         #[inline(never)]
-        fn spans(&mut self, source: &'static str, resource: &Span) -> &Arc<Spans> {
-            self.0.get_or_insert_with(|| {
+        fn spans(
+            &mut self,
+            source: &'static str,
+            resource: &Resource,
+            numbers: impl Fn() -> Numbers,
+        ) -> Option<Arc<Spans>> {
+            let resource = resource.span(numbers)?;
+            let spans = self.0.get_or_insert_with(|| {
                 // The console takes what encloses a span from where it is opened.
                 let _in_resource = resource.enter();
-                let op = trace_span!(
-                    target: "atomic_barrier",
-                    "runtime.resource.async_op",
-                    source,
-                    inherits_child_attrs = false,
-                );
+                let op = OwnSpan::new(|| {
+                    trace_span!(
+                        target: "atomic_barrier",
+                        "runtime.resource.async_op",
+                        source,
+                        inherits_child_attrs = false,
+                    )
+                });
                 // Not by entering, which the console would count as a poll.
-                let poll = trace_span!(
-                    target: "atomic_barrier",
-                    parent: &op,
-                    "runtime.resource.async_op.poll",
-                );
-                let resource = resource.clone();
+                let poll = OwnSpan::new(|| {
+                    trace_span!(
+                        target: "atomic_barrier",
+                        parent: &op.0,
+                        "runtime.resource.async_op.poll",
+                    )
+                });
+                let resource = OwnSpan::new(|| resource.0.clone());
                 Arc::new(Spans { resource, op, poll })
-            })
+            });
+            Some(spans.clone())
         }
     }
 
@@ -321,11 +402,13 @@ mod enabled {
                 None => poll(),
                 Some(spans) => spans.enclose(|| {
                     let poll = poll();
-                    trace!(
-                        target: "runtime::resource::poll_op",
-                        op_name = "poll",
-                        is_ready = poll.is_ready(),
-                    );
+                    call(|| {
+                        trace!(
+                            target: "runtime::resource::poll_op",
+                            op_name = "poll",
+                            is_ready = poll.is_ready(),
+                        );
+                    });
                     poll
                 }),
             }
@@ -336,29 +419,11 @@ mod enabled {
         #[cold]
         #[inline(never)]
         fn enclose<T>(&self, step: impl FnOnce() -> T) -> T {
-            let in_resource = self.resource.enter();
-            let in_op = self.op.enter();
-            let in_poll = self.poll.enter();
-            let result = step();
-            // Here, so that the result is dropped if the subscriber panics.
-            drop((in_poll, in_op, in_resource));
-            result
+            let _in_resource = self.resource.enter();
+            let _in_op = self.op.enter();
+            let _in_poll = self.poll.enter();
+            step()
         }
-    }
-
-    impl Drop for AsyncOp {
-        #[inline]
-        fn drop(&mut self) {
-            if let Some(spans) = self.0.take() {
-                close(spans);
-            }
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn close(spans: Arc<Spans>) {
-        call(spans, drop);
     }
 }
 

@@ -1,5 +1,14 @@
 //! Waking many, whatever one of the wakers does.
 
+/// Calls the function when it is dropped, whether or not a waker panics before.
+pub(crate) struct CallOnDrop<F: FnMut()>(pub(crate) F);
+
+impl<F: FnMut()> Drop for CallOnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
 /// Wakes every waker. The first panic comes out once all are woken, unless this thread is panicking
 /// already, when a second would abort.
 #[cfg(feature = "std")]

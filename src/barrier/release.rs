@@ -32,6 +32,5 @@ impl<B: Deref<Target = Barrier>> Drop for HeldRelease<B> {
         let barrier = &*self.barrier;
         barrier.state.release(self.generation);
         barrier.wake_all(self.generation);
-        barrier.resource.released(|| barrier.numbers());
     }
 }

@@ -7,10 +7,9 @@ use core::{
 
 use super::{
     Barrier, BarrierWaitResult,
-    release::HeldRelease,
     state::{NextArrival, Snapshot},
 };
-use crate::{lead::Lead, slab::LAST_GENERATION};
+use crate::{lead::Lead, slab::LAST_GENERATION, wake::CallOnDrop};
 
 /// How far one party has come.
 pub(super) struct Waiter {
@@ -97,7 +96,6 @@ impl Waiter {
                 NextArrival::Leads { generation } => barrier.state.complete(word).map(|()| {
                     self.state = WaitState::Leading { generation };
                     barrier.wake_all(generation);
-                    barrier.resource.released(|| barrier.numbers());
                 }),
                 NextArrival::Queues { .. } => return,
             };
@@ -249,17 +247,12 @@ impl Waiter {
                 // Before the wakers run: a panic in one does not undo the generation.
                 let ready = self.ready(generation, true);
                 barrier.wake_all(generation);
-                barrier.resource.released(|| barrier.numbers());
                 Ok(ready)
             }
             Lead::Hold => {
                 barrier.state.hold(word)?;
-                let ready = self.ready(generation, true);
-                // In case a subscriber panics.
-                let release = HeldRelease::new(barrier, generation);
                 barrier.report_arrival();
-                mem::forget(release);
-                Ok(ready)
+                Ok(self.ready(generation, true))
             }
         }
     }
@@ -381,12 +374,14 @@ impl Waiter {
             WaitState::New | WaitState::Queued { .. } => false,
             WaitState::Leading { .. } | WaitState::Done => return false,
         };
+        let _report = CallOnDrop(|| {
+            if was_counted {
+                barrier.resource.arrivals_changed(|| barrier.numbers());
+            }
+        });
         // Before foreign code runs: a panic does not make it withdraw once more.
         self.state = WaitState::New;
         state.deregister(barrier);
-        if was_counted {
-            barrier.resource.arrivals_changed(|| barrier.numbers());
-        }
         true
     }
 

@@ -590,8 +590,8 @@ impl Participant {
         match stopped {
             Stopped::Withdrawn => shared.arrivals_changed(),
             Stopped::Ended => {
+                let _report = CallOnDrop(|| shared.resource.released(|| shared.numbers()));
                 shared.ended(self.phase);
-                shared.resource.released(|| shared.numbers());
             }
             Stopped::Counts | Stopped::Not => {}
         }
@@ -772,7 +772,6 @@ impl<'a> Waiting<'a> {
         let Poll::Ready(ready) = step.poll(|| self.begin().poll(waker, lead)) else {
             return Poll::Pending;
         };
-        // After the step: if a subscriber panics there, this wait goes on, or is dropped.
         let participant = self.participant.take().expect("seen above");
         Poll::Ready(ready.map(|leads| (participant, leads)))
     }

@@ -1,25 +1,19 @@
 //! What is reported of a barrier.
 
-use core::{future::Future, panic::AssertUnwindSafe, pin::Pin, task::Waker, time::Duration};
-use std::{
-    panic::{catch_unwind, resume_unwind},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicI32, Ordering::Relaxed},
-    },
-};
+use core::{task::Waker, time::Duration};
+use std::{panic::resume_unwind, sync::Arc};
 
 use atomic_barrier::Barrier;
-use tracing::{Event, Metadata, Subscriber, level_filters::LevelFilter, subscriber::set_default};
-use tracing_subscriber::{
-    Layer,
-    layer::{Context, SubscriberExt},
+use tracing::{Metadata, level_filters::LevelFilter, subscriber::set_default};
+use tracing_subscriber::{Layer, layer::SubscriberExt};
+
+use support::{
+    custom_wake::{panic_of, waker_that},
+    polling::{CountingWaker, Outcome::*, poll},
 };
 
-use support::polling::{CountingWaker, Outcome::*, poll};
-
 use crate::{
-    PanicsAfter, Place, Transcript, arrival, begun, closed, here, late_update, polled, step_of,
+    Panics, Place, Transcript, Uses, arrival, begun, closed, here, late_update, polled, step_of,
     there, update,
 };
 
@@ -284,98 +278,102 @@ fn a_barrier_belongs_to_no_other_span() {
 }
 
 #[test]
-fn a_subscriber_that_panics_keeps_nobody_waiting() {
-    /// Panics at the next update, when armed.
-    struct Panics(Arc<AtomicBool>);
-
-    impl<S: Subscriber> Layer<S> for Panics {
-        fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-            let is_update = event.metadata().target() == "runtime::resource::state_update";
-            if is_update && self.0.swap(false, Relaxed) {
-                resume_unwind(Box::new("a subscriber's panic"));
-            }
-        }
-    }
-
-    let armed = Arc::new(AtomicBool::new(false));
-    let _listening = set_default(tracing_subscriber::registry().with(Panics(armed.clone())));
-    let barrier = Barrier::new(3);
-    let wakers = [CountingWaker::new(), CountingWaker::new()];
-    let [mut a, mut b, mut c] = [barrier.wait(), barrier.wait(), barrier.wait()];
-    assert_eq!(poll(&mut a, &wakers[0]), Pending);
-
-    // An arrival that cannot be reported has not been.
-    armed.store(true, Relaxed);
-    let panicked = catch_unwind(AssertUnwindSafe(|| poll(&mut b, &wakers[1])));
-    assert!(panicked.is_err());
-    assert_eq!(barrier.arrived(), 1);
-    assert_eq!(poll(&mut b, &wakers[1]), Pending);
-
-    // A generation that cannot be reported is over all the same.
-    armed.store(true, Relaxed);
-    let panicked = catch_unwind(AssertUnwindSafe(|| poll(&mut c, Waker::noop())));
-    assert!(panicked.is_err());
-    assert_eq!((barrier.arrived(), barrier.generation()), (0, 1));
-    assert_eq!(wakers.each_ref().map(CountingWaker::wakes), [1, 1]);
-    assert_eq!(poll(&mut a, &wakers[0]), Released(0));
-    assert_eq!(poll(&mut b, &wakers[1]), Released(0));
-    assert_eq!(wakers.each_ref().map(CountingWaker::clones), [0, 0]);
-}
-
-#[test]
-fn a_subscriber_that_panics_anywhere_leaves_no_release_held() {
-    let countdown = Arc::new(AtomicI32::new(-1));
-    let _listening = set_default(PanicsAfter(countdown.clone()));
-    let mut held_at = 0;
-    for calls in 0.. {
+fn a_subscriber_that_panics_in_any_of_its_calls_changes_nothing() {
+    Panics::in_each_call(|| {
         let barrier = Barrier::new(2);
-        let mut other = barrier.wait();
-        assert_eq!(poll(&mut other, Waker::noop()), Pending);
+        let mut first = barrier.wait();
+        assert_eq!(poll(&mut first, Waker::noop()), Pending);
+        assert_eq!(barrier.arrived(), 1);
+        drop(first);
+        assert_eq!(barrier.arrived(), 0);
+        assert!(barrier.wait_blocking_timeout(Duration::ZERO).is_err());
+        assert_eq!(barrier.arrived(), 0);
 
-        let mut wait = barrier.wait_leader();
-        countdown.store(calls, Relaxed);
-        let polled = catch_unwind(AssertUnwindSafe(|| {
-            Pin::new(&mut wait)
-                .poll(&mut core::task::Context::from_waker(Waker::noop()))
-                .is_ready()
-        }));
-        let panicked = countdown.swap(-1, Relaxed) < 0;
-        drop(wait);
-        if barrier.generation() == 0 {
-            assert!(polled.is_err());
-            // It was withdrawn, or has not come.
-            assert_eq!(barrier.arrived(), 1);
-            assert_eq!(poll(&mut barrier.wait(), Waker::noop()), Led(0));
-        } else {
-            held_at += 1;
-        }
-        assert_eq!(poll(&mut other, Waker::noop()), Released(0));
-        if !panicked {
-            assert!(polled.is_ok());
-            break;
-        }
-    }
-    assert!(held_at > 4, "{held_at} panics after the release was held");
+        let waker = CountingWaker::new();
+        let mut other = barrier.wait();
+        assert_eq!(poll(&mut other, &waker), Pending);
+        let leader = futures::FutureExt::now_or_never(barrier.wait_leader());
+        let leader = leader.flatten().expect("the last to arrive");
+        assert_eq!((barrier.arrived(), barrier.generation()), (2, 0));
+        leader.release();
+        assert_eq!((barrier.arrived(), barrier.generation()), (0, 1));
+        assert_eq!((waker.wakes(), waker.clones()), (1, 0));
+        assert_eq!(poll(&mut other, &waker), Released(0));
+
+        let mut arrival = barrier.arrive();
+        assert_eq!(poll(&mut arrival, &waker), Pending);
+        assert_eq!(poll(&mut barrier.wait(), Waker::noop()), Led(1));
+        assert_eq!(waker.wakes(), 2);
+        assert_eq!(poll(&mut arrival, &waker), Released(1));
+    });
 }
 
 #[test]
-fn a_subscriber_that_panics_anywhere_makes_no_thread_withdraw_twice() {
-    let countdown = Arc::new(AtomicI32::new(-1));
-    let _listening = set_default(PanicsAfter(countdown.clone()));
-    let barrier = Barrier::new(3);
+fn a_subscriber_that_panics_while_the_thread_is_panicking_makes_it_not_abort() {
+    Panics::in_each_call(|| {
+        let panic = panic_of(|| {
+            let barrier = Barrier::new(2);
+            let mut wait = barrier.wait();
+            assert_eq!(poll(&mut wait, Waker::noop()), Pending);
+            resume_unwind(Box::new("its own panic"));
+        });
+        assert_eq!(panic, "its own panic");
+    });
+}
+
+#[test]
+fn a_panic_of_a_waker_passes_through_a_subscriber_that_panics() {
+    Panics::in_each_call(|| {
+        let barrier = Barrier::new(2);
+        let mut first = barrier.wait();
+        let waker = waker_that(|| resume_unwind(Box::new("a waker's panic")));
+        assert_eq!(poll(&mut first, &waker), Pending);
+        let panic = panic_of(|| poll(&mut barrier.wait(), Waker::noop()));
+        assert_eq!(panic, "a waker's panic");
+        assert_eq!(poll(&mut first, &waker), Released(0));
+    });
+}
+
+#[test]
+fn a_release_is_reported_though_a_waker_panics_and_the_spans_are_exited() {
+    let transcript = Transcript::default();
+    let _listening = transcript.listen();
+    let barrier = Barrier::new(2);
+    let mut first = barrier.wait();
+    let waker = waker_that(|| resume_unwind(Box::new("a waker's panic")));
+    assert_eq!(poll(&mut first, &waker), Pending);
+    let mut last = barrier.wait();
+    transcript.take();
+    const WAIT: &str = "Barrier::wait";
+    panic_of(|| poll(&mut last, Waker::noop()));
+    assert_eq!(transcript.take(), [begun(WAIT), release(WAIT, 1)].concat());
     let mut other = barrier.wait();
     assert_eq!(poll(&mut other, Waker::noop()), Pending);
-    for calls in 0.. {
-        countdown.store(calls, Relaxed);
-        let timed_out = catch_unwind(|| barrier.wait_blocking_timeout(Duration::ZERO));
-        let panicked = countdown.swap(-1, Relaxed) < 0;
-        assert_eq!(barrier.arrived(), 1, "after {calls} calls");
-        assert_eq!(timed_out.is_err(), panicked);
-        if !panicked {
-            assert!(calls > 4, "{calls} calls");
-            break;
-        }
-    }
+    transcript.take();
+    drop(other);
+    assert_eq!(transcript.take()[0], there("resource", 0));
+}
+
+#[test]
+fn a_barrier_that_is_used_while_it_is_opened_is_reported_once_and_as_it_stands() {
+    let transcript = Transcript::default();
+    let (barrier, place) = (Arc::new(Barrier::new(3)), here!());
+    let used = barrier.clone();
+    let uses = Uses {
+        transcript: transcript.clone(),
+        use_it: Arc::new(move || drop(used.arrive())),
+    };
+    let _listening = set_default(tracing_subscriber::registry().with(uses));
+    let mut wait = barrier.wait();
+    assert_eq!(poll(&mut wait, Waker::noop()), Pending);
+    const WAIT: &str = "Barrier::wait";
+    let reported = [
+        opened(&place, 3, 1, 0),
+        begun(WAIT),
+        arrival(WAIT, 2),
+        polled(WAIT, false),
+    ];
+    assert_eq!(transcript.take(), reported.concat());
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::{
     panic::resume_unwind,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicI32, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicI32, Ordering::Relaxed},
         mpsc,
     },
     thread,
@@ -23,7 +23,7 @@ use tracing::{
     Event, Metadata, Subscriber,
     field::{Field, Visit},
     span::{Attributes, Id, Record},
-    subscriber::{DefaultGuard, set_default},
+    subscriber::{DefaultGuard, Interest, set_default},
 };
 use tracing_subscriber::{
     Layer,
@@ -287,21 +287,83 @@ fn late_update<const N: usize>(
     }
 }
 
-/// Panics in one of its calls: when the countdown, which is off at -1, comes to 0.
-struct PanicsAfter(Arc<AtomicI32>);
+/// A subscriber that uses what it is told of, on another thread which it waits for, while that is opened. It
+/// must not wait for ever.
+struct Uses<F> {
+    transcript: Transcript,
+    use_it: Arc<F>,
+}
 
-impl PanicsAfter {
+impl<S, F> Layer<S> for Uses<F>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    F: Fn() + Send + Sync + 'static,
+{
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, ctx: Context<'_, S>) {
+        if attributes.metadata().name() == "runtime.resource" {
+            let (used, is_used) = mpsc::channel();
+            let use_it = self.use_it.clone();
+            let listener = tracing::dispatcher::get_default(Clone::clone);
+            thread::spawn(move || {
+                tracing::dispatcher::with_default(&listener, || use_it());
+                used.send(()).unwrap();
+            });
+            let used = is_used.recv_timeout(Duration::from_secs(60));
+            used.expect("the other does not wait until it is open");
+        }
+        self.transcript.on_new_span(attributes, id, ctx);
+    }
+
+    fn on_event(&self, event: &Event<'_>, ctx: Context<'_, S>) {
+        self.transcript.on_event(event, ctx);
+    }
+}
+
+/// Panics in one of its calls, or from then on in each.
+#[derive(Clone, Default)]
+struct Panics(Arc<Countdown>);
+
+#[derive(Default)]
+struct Countdown {
+    left: AtomicI32,
+    /// Whether each call that follows panics too.
+    lasts: AtomicBool,
+}
+
+impl Panics {
+    /// Calls `act` again and again, with a subscriber that panics in its first call, in its second, and so on
+    /// until `act` makes no more. Then the same with one that also panics in all later calls.
+    fn in_each_call(mut act: impl FnMut()) {
+        let this = Self::default();
+        let _listening = set_default(this.clone());
+        for lasts in [false, true] {
+            this.0.lasts.store(lasts, Relaxed);
+            for calls in 0.. {
+                this.0.left.store(calls, Relaxed);
+                act();
+                let has_panicked = this.0.left.swap(i32::MAX, Relaxed) < 0;
+                if !has_panicked {
+                    assert!(calls > 4, "{calls} calls");
+                    break;
+                }
+            }
+        }
+    }
+
     fn call(&self) {
-        let left = self.0.load(Relaxed);
-        self.0.store((left - 1).max(-1), Relaxed);
-        if left == 0 {
+        let left = self.0.left.fetch_sub(1, Relaxed);
+        if left == 0 || left < 0 && self.0.lasts.load(Relaxed) {
             resume_unwind(Box::new("a subscriber's panic"));
         }
     }
 }
 
-impl Subscriber for PanicsAfter {
+impl Subscriber for Panics {
+    fn register_callsite(&self, _: &'static Metadata<'static>) -> Interest {
+        Interest::sometimes()
+    }
     fn enabled(&self, _: &Metadata<'_>) -> bool {
+        self.call();
         true
     }
     fn new_span(&self, _: &Attributes<'_>) -> Id {
@@ -316,6 +378,14 @@ impl Subscriber for PanicsAfter {
     }
     fn exit(&self, _: &Id) {
         self.call();
+    }
+    fn clone_span(&self, id: &Id) -> Id {
+        self.call();
+        id.clone()
+    }
+    fn try_close(&self, _: Id) -> bool {
+        self.call();
+        false
     }
     fn record(&self, _: &Id, _: &Record<'_>) {}
     fn record_follows_from(&self, _: &Id, _: &Id) {}

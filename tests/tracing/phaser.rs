@@ -3,16 +3,15 @@
 use core::{
     future::Future,
     mem,
-    panic::AssertUnwindSafe,
     pin::Pin,
     task::{Poll, Waker},
     time::Duration,
 };
 use std::{
-    panic::{catch_unwind, resume_unwind},
+    panic::resume_unwind,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
 
@@ -20,20 +19,17 @@ use atomic_barrier::{
     Phaser,
     phaser::{Builder, Exit, Participant, WaitError},
 };
-use tracing::{Event, Subscriber, subscriber::set_default};
-use tracing_subscriber::{
-    Layer,
-    layer::{Context, SubscriberExt},
-};
-
-use support::polling::{
-    CountingWaker,
-    Outcome::{self, *},
-    poll,
+use support::{
+    custom_wake::{panic_of, waker_that},
+    polling::{
+        CountingWaker,
+        Outcome::{self, *},
+        poll,
+    },
 };
 
 use crate::{
-    PanicsAfter, Place, Transcript, arrival, begun, closed, has_arrived, here, late_update, polled,
+    Panics, Place, Transcript, arrival, begun, closed, has_arrived, here, late_update, polled,
     step_of, there, update,
 };
 
@@ -380,7 +376,7 @@ fn the_last_update_is_true_though_an_older_one_came_late() {
         let phaser = Phaser::new();
         let [a, b] = phaser.register_array().unwrap();
         let late = || {
-            // Opens the span, which others would wait for if that were late.
+            // Opens the span: others report nothing before.
             drop(phaser.register());
             late(a);
         };
@@ -476,9 +472,7 @@ impl Scene {
 }
 
 #[test]
-fn a_subscriber_that_panics_anywhere_keeps_nobody_waiting() {
-    let countdown = Arc::new(AtomicI32::new(-1));
-    let _listening = set_default(PanicsAfter(countdown.clone()));
+fn a_subscriber_that_panics_in_any_of_its_calls_changes_nothing() {
     type Way = fn(&mut Scene);
     let ways: [(&str, Way); 7] = [
         ("arrive", |scene| _ = scene.missing().arrive()),
@@ -508,42 +502,20 @@ fn a_subscriber_that_panics_anywhere_keeps_nobody_waiting() {
         .iter()
         .flat_map(|way| builders.iter().map(move |builder| (way, builder)))
     {
-        let (mut before, mut after) = (0, 0);
-        for calls in 0.. {
+        println!("{kind}, {way}");
+        Panics::in_each_call(|| {
             let mut scene = Scene::new(builder().build());
-            countdown.store(calls, Relaxed);
-            let acted = catch_unwind(AssertUnwindSafe(|| act(&mut scene)));
-            let panicked = countdown.swap(-1, Relaxed) < 0;
-            assert_eq!(acted.is_err(), panicked);
-            if scene.goes_on() {
-                after += 1;
-            } else {
-                // It has not come.
-                assert!(panicked, "{kind}, {way}");
-                before += 1;
-                scene.missing = None;
-                assert!(scene.goes_on());
-            }
-            let ended = !scene.phaser.is_closed();
-            let expected = u64::from(*kind == "acts" && ended);
-            assert_eq!(actions.swap(0, Relaxed), expected, "{kind}, {way}");
-            if !panicked {
-                break;
-            }
-        }
-        println!(
-            "{kind}, {way}: {before} panics before it counted, {} after",
-            after - 1
-        );
-        assert!(after > 4, "{kind}, {way}: {after} times");
+            act(&mut scene);
+            assert!(scene.goes_on());
+            let expected = u64::from(*kind == "acts" && !scene.phaser.is_closed());
+            assert_eq!(actions.swap(0, Relaxed), expected);
+        });
     }
 }
 
 #[test]
 fn a_subscriber_that_panics_anywhere_keeps_no_observer_of_a_phase_that_nobody_waits_for() {
-    let countdown = Arc::new(AtomicI32::new(-1));
-    let _listening = set_default(PanicsAfter(countdown.clone()));
-    for calls in 0.. {
+    Panics::in_each_call(|| {
         let Scene {
             phaser,
             waits,
@@ -551,68 +523,89 @@ fn a_subscriber_that_panics_anywhere_keeps_no_observer_of_a_phase_that_nobody_wa
             missing,
         } = Scene::new(Phaser::new());
         drop(missing);
-        countdown.store(calls, Relaxed);
-        let dropped = catch_unwind(AssertUnwindSafe(|| drop(waits)));
-        let panicked = countdown.swap(-1, Relaxed) < 0;
-        assert_eq!(dropped.is_err(), panicked);
+        drop(waits);
         assert_eq!(phaser.parties(), 0);
         observation.ends();
-        if !panicked {
-            assert!(calls > 4, "{calls} calls");
-            break;
-        }
-    }
+    });
 }
 
 #[test]
-fn a_registration_that_cannot_be_reported_has_not_been() {
-    let countdown = Arc::new(AtomicI32::new(-1));
-    let _listening = set_default(PanicsAfter(countdown.clone()));
-    let mut scene = Scene::new(Phaser::new());
-    for calls in 0.. {
-        countdown.store(calls, Relaxed);
-        let registered = catch_unwind(|| scene.phaser.register_many(2));
-        let panicked = countdown.swap(-1, Relaxed) < 0;
-        assert_eq!(registered.is_err(), panicked);
-        drop(registered);
-        assert_eq!(scene.phaser.parties(), 3);
-        if !panicked {
-            assert!(calls > 4, "{calls} calls");
-            break;
+fn a_subscriber_that_panics_makes_no_registration_close() {
+    Panics::in_each_call(|| {
+        for exit in [Exit::Panic, Exit::Drop] {
+            let phaser = Phaser::builder().close_on(exit).build();
+            let registered = phaser.register_many(2).unwrap();
+            let named = registered.into_iter().map(|one| one.named("a"));
+            let named: Vec<_> = named.collect();
+            assert_eq!(phaser.missing().len(), 2);
+            named.into_iter().for_each(Participant::leave);
+            assert_eq!((phaser.parties(), phaser.is_closed()), (0, false));
         }
-    }
-    assert!(!scene.goes_on());
-    scene.missing = None;
-    assert!(scene.goes_on());
+    });
 }
 
 #[test]
-fn a_subscriber_that_always_panics_makes_no_panic_abort() {
-    /// Panics at every event, when armed.
-    struct Panics(Arc<AtomicBool>);
+fn a_subscriber_that_panics_while_the_thread_is_panicking_makes_it_not_abort() {
+    Panics::in_each_call(|| {
+        let mut scene = Scene::new(Phaser::builder().close_on(Exit::Panic).build());
+        let participant = scene.missing.take();
+        let panic = panic_of(|| {
+            let _participant = participant;
+            let [_last_handle] = Phaser::new().register_array().unwrap();
+            resume_unwind(Box::new("its own panic"));
+        });
+        assert_eq!(panic, "its own panic");
+        assert_eq!(
+            (scene.phaser.parties(), scene.phaser.is_closed()),
+            (2, true)
+        );
+        assert!(scene.goes_on());
+    });
+}
 
-    impl<S: Subscriber> Layer<S> for Panics {
-        fn on_event(&self, _: &Event<'_>, _: Context<'_, S>) {
-            if self.0.load(Relaxed) {
-                resume_unwind(Box::new("a subscriber's panic"));
-            }
-        }
+#[test]
+fn an_actions_panic_passes_through_a_subscriber_that_panics() {
+    Panics::in_each_call(|| {
+        let phaser = Phaser::builder()
+            .on_phase(|_, _| resume_unwind(Box::new("an action's panic")))
+            .build();
+        let mut participant = phaser.register().unwrap();
+        let panic = panic_of(|| poll(&mut participant.wait(), Waker::noop()));
+        assert_eq!(panic, "an action's panic");
+        assert_eq!((phaser.phase(), phaser.is_closed()), (1, true));
+    });
+}
+
+#[test]
+fn what_wakes_is_reported_though_a_waker_panics() {
+    type Act = fn(&Phaser, &mut Option<Participant>);
+    let is_closed = vec![update("resource", "closed", true)];
+    let acts: [(Act, Vec<String>); 3] = [
+        (
+            |phaser, _| phaser.close(),
+            [numbers("resource", 2, 1, 0), is_closed].concat(),
+        ),
+        (
+            |_, other| _ = other.as_mut().unwrap().arrive(),
+            release("resource", 1, 0),
+        ),
+        (
+            |_, other| other.take().unwrap().leave(),
+            numbers("resource", 1, 1, 0),
+        ),
+    ];
+    for (act, expected) in acts {
+        let transcript = Transcript::default();
+        let _listening = transcript.listen();
+        let phaser = Phaser::new();
+        let [mut first, other] = phaser.register_array().unwrap();
+        let mut wait = first.wait();
+        let waker = waker_that(|| resume_unwind(Box::new("a waker's panic")));
+        assert_eq!(poll(&mut wait, &waker), Pending);
+        transcript.take();
+        let mut other = Some(other);
+        let panic = panic_of(|| act(&phaser, &mut other));
+        assert_eq!(panic, "a waker's panic");
+        assert_eq!(transcript.take(), expected);
     }
-
-    let armed = Arc::new(AtomicBool::new(false));
-    let _listening = set_default(tracing_subscriber::registry().with(Panics(armed.clone())));
-    let mut scene = Scene::new(Phaser::builder().close_on(Exit::Panic).build());
-    let participant = scene.missing.take();
-    let panicked = catch_unwind(AssertUnwindSafe(|| {
-        let _participant = participant;
-        armed.store(true, Relaxed);
-        resume_unwind(Box::new("its own panic"));
-    }));
-    armed.store(false, Relaxed);
-    assert_eq!(panicked.unwrap_err().downcast_ref(), Some(&"its own panic"));
-    assert_eq!(
-        (scene.phaser.parties(), scene.phaser.is_closed()),
-        (2, true)
-    );
-    assert!(scene.goes_on());
 }
