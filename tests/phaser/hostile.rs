@@ -460,6 +460,8 @@ impl Play {
         let number = chosen.number;
         let doing = &chosen.it.as_ref()?.doing;
         Some(match (doing, choice) {
+            // What is rare otherwise: a destructor that leaves.
+            (Doing::Nothing, ..20) if thread::panicking() => Call::Leave(number, waker > 0),
             (Doing::Nothing, ..11) => Call::Wait(number, false),
             (Doing::Nothing, ..15) => Call::Wait(number, true),
             (Doing::Nothing, ..22) => Call::Arrive(number),
