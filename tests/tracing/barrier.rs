@@ -1,10 +1,13 @@
 //! What is reported of a barrier.
 
 use core::{task::Waker, time::Duration};
-use std::{panic::resume_unwind, sync::Arc};
+use std::{
+    panic::resume_unwind,
+    sync::{Arc, Mutex},
+};
 
 use atomic_barrier::Barrier;
-use tracing::{Metadata, level_filters::LevelFilter, subscriber::set_default};
+use tracing::{Dispatch, Metadata, level_filters::LevelFilter, subscriber::set_default};
 use tracing_subscriber::{Layer, layer::SubscriberExt};
 
 use support::{
@@ -361,9 +364,13 @@ fn a_barrier_that_is_used_while_it_is_opened_is_reported_once_and_as_it_stands()
     let used = barrier.clone();
     let uses = Uses {
         transcript: transcript.clone(),
-        use_it: Arc::new(move || drop(used.arrive())),
+        use_it: Mutex::new(Some(move || drop(used.arrive()))),
+        listener: Arc::default(),
     };
-    let _listening = set_default(tracing_subscriber::registry().with(uses));
+    let of_the_other = uses.listener.clone();
+    let listener = Dispatch::new(tracing_subscriber::registry().with(uses));
+    of_the_other.set(listener.downgrade()).unwrap();
+    let _listening = tracing::dispatcher::set_default(&listener);
     let mut wait = barrier.wait();
     assert_eq!(poll(&mut wait, Waker::noop()), Pending);
     const WAIT: &str = "Barrier::wait";

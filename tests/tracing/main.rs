@@ -12,7 +12,7 @@ use core::{
 use std::{
     panic::resume_unwind,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicI32, Ordering::Relaxed},
         mpsc,
     },
@@ -21,6 +21,7 @@ use std::{
 
 use tracing::{
     Event, Metadata, Subscriber,
+    dispatcher::WeakDispatch,
     field::{Field, Visit},
     span::{Attributes, Id, Record},
     subscriber::{DefaultGuard, Interest, set_default},
@@ -287,25 +288,27 @@ fn late_update<const N: usize>(
     }
 }
 
-/// A subscriber that uses what it is told of, on another thread which it waits for, while that is opened. It
-/// must not wait for ever.
+/// A subscriber that uses what it is told of, on another thread which it waits for, while that is opened for the
+/// first time. It must not wait for ever.
 struct Uses<F> {
     transcript: Transcript,
-    use_it: Arc<F>,
+    use_it: Mutex<Option<F>>,
+    /// What the other thread reports to.
+    listener: Arc<OnceLock<WeakDispatch>>,
 }
 
 impl<S, F> Layer<S> for Uses<F>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
-    F: Fn() + Send + Sync + 'static,
+    F: FnOnce() + Send + 'static,
 {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, ctx: Context<'_, S>) {
-        if attributes.metadata().name() == "runtime.resource" {
+        let use_it = self.use_it.lock().unwrap().take();
+        if let Some(use_it) = use_it {
             let (used, is_used) = mpsc::channel();
-            let use_it = self.use_it.clone();
-            let listener = tracing::dispatcher::get_default(Clone::clone);
+            let listener = self.listener.get().and_then(WeakDispatch::upgrade).unwrap();
             thread::spawn(move || {
-                tracing::dispatcher::with_default(&listener, || use_it());
+                tracing::dispatcher::with_default(&listener, use_it);
                 used.send(()).unwrap();
             });
             let used = is_used.recv_timeout(Duration::from_secs(60));
