@@ -318,9 +318,7 @@ impl Phaser {
     /// A panic out of `Waker::wake` or `wake_by_ref` of a participant or observer that waits leaves through
     /// this call, once it has nobody left to wake.
     pub fn close(&self) {
-        let _report = CallOnDrop(|| self.shared.parties_changed());
-        let phase = self.shared.state.close();
-        self.shared.wake(phase, phase..u64::MAX);
+        self.shared.closed(self.shared.state.close());
     }
 
     /// Whether it has been closed.
@@ -407,7 +405,7 @@ impl Phaser {
     /// A participant that has arrived or left before this call is not listed, and one that does not arrive
     /// before its end is; a dropped wait that has withdrawn its arrival is one that has not. A participant
     /// that arrives, withdraws or leaves meanwhile may or may not be listed, and one that gets another name by
-    /// either or both. The answer may be old by the time it is looked at, and orders nothing.
+    /// either, both or neither. The answer may be old by the time it is looked at, and orders nothing.
     ///
     /// # Examples
     ///
@@ -481,6 +479,12 @@ impl Shared {
         let _report = CallOnDrop(|| self.resource.released(|| self.numbers()));
         self.state.note_release(phase);
         self.wake(phase, phase..phase + 1);
+    }
+
+    /// Wakes all that wait for the end of `phase` or a later one in a phaser that the caller has closed.
+    fn closed(&self, phase: u64) {
+        let _report = CallOnDrop(|| self.parties_changed());
+        self.wake(phase, phase..u64::MAX);
     }
 
     /// Wakes all participants that wait for the end of `phase`, and the observers of all `observed`.

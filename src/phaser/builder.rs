@@ -97,8 +97,9 @@ impl Builder {
     ///
     /// It runs in the call that completes the phase, an arrival or a departure, before anybody is released
     /// and before any leader's section. A phase that a departure completes has no leader then: it is over
-    /// once the action has run. A phase that its only participant leaves without an arrival has nobody to
-    /// act for, and is over without it.
+    /// once the action has run. If all others have by then arrived in the next phase, the departure completes
+    /// that too. A phase that its only participant leaves without an arrival has nobody to act for, and is
+    /// over without it.
     ///
     /// # Examples
     ///
@@ -138,8 +139,9 @@ impl Builder {
     ///
     /// # Panics
     ///
-    /// A panic out of it comes out of the call that ran it. The phaser is closed by that, and the phase is
-    /// over for [`Phaser::phase`], but every wait and observation of it brings [`Closed`](super::Closed).
+    /// A panic out of it comes out of the call that ran it, unless that thread is panicking already. The phaser
+    /// is closed by that, and the phase is over for [`Phaser::phase`], but every wait and observation of it
+    /// brings [`Closed`](super::Closed).
     ///
     /// # Memory ordering
     ///

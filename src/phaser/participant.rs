@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use core::{
     fmt,
     future::Future,
-    mem,
+    iter, mem,
     num::NonZero,
     pin::Pin,
     task::{Context, Poll, Waker},
@@ -453,8 +453,12 @@ impl Participant {
         match arrived {
             Ok(false) if waits => self.state = WaitState::Waits,
             Ok(false) => self.state = WaitState::Arrived,
-            Ok(true) => self.completed(lead, replaced, participants),
+            Ok(true) => self.completed(lead, replaced.take(), participants),
             Err(_) => {}
+        }
+        if replaced.is_some() {
+            // To drop it may panic.
+            self.note_owed();
         }
         arrived
     }
@@ -487,17 +491,20 @@ impl Participant {
                 // Relaxed: the release hands it on.
                 let failed = &phaser.shared.failed;
                 failed.store(self.0.phase + 1, Ordering::Relaxed);
-                let _others = CallOnDrop(|| self.0.release());
-                phaser.close();
+                let next = phaser.shared.state.close();
+                let _others = CallOnDrop(|| phaser.shared.closed(next));
+                self.0.release();
             }
         }
 
         let phaser = self.phaser.clone();
         if let Some(action) = &phaser.shared.on_phase {
             let phase = self.phase;
-            let failing = FailOnUnwind(self);
-            action(phase, participants as usize);
-            mem::forget(failing);
+            let failing = iter::once(FailOnUnwind(self));
+            wake_all(failing, |failing| {
+                action(phase, participants as usize);
+                mem::forget(failing);
+            });
         }
     }
 
@@ -635,18 +642,38 @@ impl Participant {
         }
     }
 
-    /// Takes it out of the phaser.
+    /// Takes it out of the phaser, whatever wakers and actions do meanwhile.
+    ///
+    /// As long as it completes phases that have an action, it leads these first.
     fn depart(&mut self) {
+        while let Some((released, participants)) = self.try_depart() {
+            let released = released.map(|phase| (self.phaser.clone(), phase));
+            let departing = DepartOnDrop(self);
+            {
+                let _acting = CallOnDrop(|| departing.0.act(participants));
+                if let Some((phaser, phase)) = released {
+                    phaser.shared.released(phase);
+                }
+            }
+            mem::forget(departing);
+        }
+    }
+
+    /// The same, unless it then leads a phase: returns which one it has released before that, and how many
+    /// take part.
+    fn try_depart(&mut self) -> Option<(Option<u64>, u64)> {
         if self.state == WaitState::Led {
             self.next_phase();
         }
+        let holds = self.state == WaitState::Holds;
         let waits = self.state == WaitState::Waits;
-        let has_arrived = waits || self.state == WaitState::Arrived;
+        let has_arrived = holds || waits || self.state == WaitState::Arrived;
+        let released = holds.then_some(self.phase);
         let shared = &self.phaser.shared;
         let has_action = shared.on_phase.is_some();
         let departure = shared
             .state
-            .leave(self.phase, has_arrived, waits, has_action);
+            .leave(self.phase, holds, has_arrived, waits, has_action);
         if let Departure::Leads {
             phase,
             participants,
@@ -654,16 +681,19 @@ impl Participant {
         {
             self.phase = phase;
             self.state = WaitState::Holds;
-            // It then owes the next phase, and leaves that.
-            let settling = SettleOnDrop(DepartOnDrop(self));
-            settling.0.0.act(participants);
-            return;
+            return Some((released, participants));
         }
         let waker = shared.slots.vacate(self.slot);
         if let Some(name) = self.name_slot() {
             shared.names.vacate(name);
         }
-        drop_after(waker, || shared.departed(departure));
+        drop_after(waker, || {
+            let _departed = CallOnDrop(|| shared.departed(departure));
+            if let Some(phase) = released {
+                shared.released(phase);
+            }
+        });
+        None
     }
 }
 
@@ -673,7 +703,7 @@ fn drop_after(mut waker: Option<Waker>, others: impl FnOnce()) {
     others();
 }
 
-/// A participant that leaves, whatever wakers and actions do in what comes before.
+/// A participant that leaves, also if a waker or an action panics.
 struct DepartOnDrop<'a>(&'a mut Participant);
 
 impl Drop for DepartOnDrop<'_> {
@@ -682,22 +712,16 @@ impl Drop for DepartOnDrop<'_> {
     }
 }
 
-/// The same, which may hold a release.
-struct SettleOnDrop<'a>(DepartOnDrop<'a>);
-
-impl Drop for SettleOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.0.settle();
-    }
-}
-
 impl Drop for Participant {
     fn drop(&mut self) {
-        let SettleOnDrop(DepartOnDrop(this)) = &SettleOnDrop(DepartOnDrop(self));
-        let close_on = this.phaser.shared.close_on;
-        if close_on.is_some_and(|exit| exit.is_now(this.leaves)) {
-            this.phaser.close();
-        }
+        let close_on = self.phaser.shared.close_on;
+        let closes = close_on.is_some_and(|exit| exit.is_now(self.leaves));
+        let _closed = closes.then(|| {
+            let phaser = self.phaser.clone();
+            let phase = phaser.shared.state.close();
+            CallOnDrop(move || phaser.shared.closed(phase))
+        });
+        self.depart();
     }
 }
 

@@ -56,9 +56,11 @@
 //! | X | not closed | closed | anyone [closes](State::close) | it wakes those that wait in the phase in which arrivals count, and observers of that and later ones |
 //! | O | any | the same | an observer [publishes](State::publish) its slot | it looks at the word again |
 //!
+//! A participant that leaves while it holds the release makes H and then E1, E4 or E5, in one CAS.
+//!
 //! If phases have an action, a last arrival always holds the release while that runs, and the last that is
-//! missing does not make E4 or E5 but, as long as there are others, L: it runs the action, releases, and
-//! then leaves the next phase. So no phase is complete without being held.
+//! missing does not make E4 or E5 but, as long as there are others, L: it runs the action, and then releases
+//! and leaves in one. So no phase is complete without being held.
 //!
 //! # Invariants
 //!
@@ -264,6 +266,12 @@ impl Snapshot {
         Self(self.cleared().0.wrapping_add(PHASE))
     }
 
+    /// H.
+    fn released(self) -> Self {
+        debug_assert!(self.is_held());
+        Self(self.minus(HELD).0.wrapping_add(PHASE))
+    }
+
     /// L or G, with its ordering.
     fn led(self, lead: Lead) -> (Self, Ordering) {
         match lead {
@@ -411,10 +419,8 @@ impl State {
     /// H, for the leader that holds the release.
     pub(super) fn release(&self) {
         let released: Result<(), Infallible> = self.try_update(|word| {
-            debug_assert!(word.is_held());
-            let to = Snapshot(word.minus(HELD).0.wrapping_add(PHASE));
             // Acquire: synchronizes with U and O. Release: pairs with `load`.
-            Ok((to, Ordering::AcqRel, ()))
+            Ok((word.released(), Ordering::AcqRel, ()))
         });
         let Ok(()) = released;
     }
@@ -446,18 +452,20 @@ impl State {
     }
 
     /// E1 to E5: takes a participant out that owes `phase` or, if it `has_arrived`, has arrived in it, and
-    /// perhaps `waits`.
+    /// perhaps `waits`. If it `holds` the release of `phase`, with H before, all in one.
     ///
     /// If a phase has an action, the last that is missing does not make E4 or E5, as long as there are
     /// others, but completes the phase by L and holds the release.
     pub(super) fn leave(
         &self,
         phase: u64,
+        holds: bool,
         has_arrived: bool,
         waits: bool,
         has_action: bool,
     ) -> Departure {
         let left: Result<Departure, Infallible> = self.try_update(|word| {
+            let word = if holds { word.released() } else { word };
             let stage = word.stage_of(phase);
             let counts = has_arrived && matches!(stage, Stage::Open | Stage::Complete);
             let arrival = if counts { ARRIVAL } else { 0 };
@@ -466,7 +474,7 @@ impl State {
             // If its own phase is over, the phase of the word is the next.
             let current = phase + u64::from(stage == Stage::Released);
             let is_final = !word.is_held() && (word.is_complete() || !word.is_closed());
-            Ok(if !is_final || less.arrived() != less.participants() {
+            let (to, ordering, departure) = if !is_final || less.arrived() != less.participants() {
                 // Release: pairs with L, G, D3, E3 to E5 and `load`.
                 (less, Ordering::Release, Departure::Unnoticed)
             } else if has_action && less.participants() > 0 {
@@ -486,7 +494,10 @@ impl State {
                 // Acquire: synchronizes with W, C and U. Release: pairs with G, D3, E3 and `load`.
                 let complete = less.plus(COMPLETE);
                 (complete, Ordering::AcqRel, Departure::Completed(current))
-            })
+            };
+            // With H: that acquires and releases.
+            let ordering = if holds { Ordering::AcqRel } else { ordering };
+            Ok((to, ordering, departure))
         });
         let Ok(departure) = left;
         departure

@@ -2,6 +2,7 @@
 
 use core::{
     future::Future,
+    mem,
     pin::Pin,
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
     task::{Context, Poll, Waker},
@@ -180,6 +181,51 @@ fn it_may_register_arrive_and_leave() {
     place.lock().unwrap().push(b);
     assert_eq!(c.arrive(), Ok(0));
     assert_eq!((runs.load(Relaxed), numbers(&phaser)), (1, (1, 3, 1)));
+}
+
+#[test]
+fn a_departure_leads_all_phases_that_it_completes_on_one_stack_frame() {
+    const PHASES: u64 = 100_000;
+    let others: Arc<Mutex<Vec<Participant>>> = Arc::default();
+    let phaser = Phaser::builder()
+        .on_phase({
+            let others = others.clone();
+            move |phase, participants| {
+                assert_eq!(participants, 2);
+                let mut others = others.lock().unwrap();
+                let [mut next] = others[0].phaser().register_array().unwrap();
+                if phase < PHASES {
+                    next.arrive().unwrap();
+                }
+                *others = vec![next];
+            }
+        })
+        .build();
+    let [mut other, last] = phaser.register_array().unwrap();
+    other.arrive().unwrap();
+    others.lock().unwrap().push(other);
+    last.leave();
+    assert_eq!(numbers(&phaser), (PHASES + 1, 1, 0));
+    drop(mem::take(&mut *others.lock().unwrap()));
+}
+
+#[cfg(feature = "std")]
+#[test]
+fn a_panic_in_it_aborts_no_thread_that_panics() {
+    let phaser = Phaser::builder()
+        .on_phase(|_, _| panic!("in the action"))
+        .build();
+    let [mut a, last] = phaser.register_array().unwrap();
+    let waker = CountingWaker::new();
+    let mut wait = a.wait();
+    assert_eq!(poll(&mut wait, &waker), Pending);
+    let panic = panic_of(move || {
+        let _last = last;
+        panic!("beside it");
+    });
+    assert_eq!(panic, "beside it");
+    assert_eq!((numbers(&phaser), waker.wakes()), ((1, 1, 0), 1));
+    assert_eq!(poll(&mut wait, &waker), Refused);
 }
 
 #[test]

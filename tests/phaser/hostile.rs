@@ -764,19 +764,12 @@ fn run(((has_action, close_on), choices): Script) -> Result<Report, (TestCaseErr
             let seen = numbers(play.phaser);
             let is_closed = play.phaser.is_closed();
             let wakes = hostile::wakes();
-            // A participant whose poll panicked may have arrived and not have noted that.
-            let panicked = play.participants.iter().filter(|it| it.has_panicked);
-            let panicked: Vec<_> = panicked.map(|it| it.number).collect();
-            let others = |mut missing: Vec<usize>| {
-                missing.retain(|name| !panicked.contains(name));
-                missing
-            };
-            let missing = others(missing(play.phaser));
+            let missing = missing(play.phaser);
             let before = play.oracle.clone();
             prop_assert_eq!(play.lost_panics, 0, "panics that did not come out");
             let agrees = play.oracle.sees(|meant| {
                 meant.model.reported() == seen
-                    && others(meant.model.missing()) == missing
+                    && meant.model.missing() == missing
                     && meant.model.is_closed == is_closed
                     && meant.model.acting().is_none()
                     && meant.wakes.agree(wakes)

@@ -1,9 +1,16 @@
 //! Names of participants, and who is missing.
 
-use core::{future::Future, mem, panic::AssertUnwindSafe, pin::pin, task::Context, task::Waker};
+use core::{
+    future::Future,
+    mem,
+    panic::AssertUnwindSafe,
+    pin::pin,
+    task::{Context, Waker},
+};
 use std::{
     panic::{catch_unwind, panic_any},
     sync::{Arc, Mutex},
+    task::Wake,
 };
 
 use atomic_barrier::{Phaser, phaser::Participant};
@@ -303,4 +310,33 @@ fn a_phaser_prints_the_first_few_that_are_missing() {
     assert!(format!("{phaser:?}").ends_with(&format!("missing: [{eight}], .. }}")));
     many.clear();
     assert!(format!("{phaser:?}").ends_with("closed: false, .. }"));
+}
+
+#[test]
+fn an_arrival_is_noted_also_if_the_waker_that_it_replaces_panics() {
+    struct PanicsWhenDropped;
+
+    impl Wake for PanicsWhenDropped {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    impl Drop for PanicsWhenDropped {
+        fn drop(&mut self) {
+            panic_any("dropped");
+        }
+    }
+
+    let (phaser, [mut x, mut y]) = named(["x", "y"]);
+    let waker = Waker::from(Arc::new(PanicsWhenDropped));
+    let mut wait = x.wait();
+    assert_eq!(poll(&mut wait, &waker), Pending);
+    // The slot has the last clone.
+    drop(waker);
+    y.arrive().unwrap();
+    assert_eq!(poll(&mut wait, Waker::noop()), Released(0));
+    drop(wait);
+    let mut wait = x.wait();
+    let panic = catch_unwind(AssertUnwindSafe(|| poll(&mut wait, Waker::noop())));
+    assert!(panic.is_err());
+    assert_eq!((phaser.arrived(), &missing(&phaser)[..]), (1, "y"));
 }

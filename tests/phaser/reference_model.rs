@@ -541,9 +541,19 @@ impl Model {
     }
 
     pub(crate) fn close(&mut self) {
+        let phase = self.refuse();
+        self.wake_closed(phase);
+    }
+
+    /// Closes, and wakes nobody yet. Returns the phase in which arrivals count no more.
+    fn refuse(&mut self) -> u64 {
         self.is_closed = true;
-        self.wake_participants(self.counting());
-        self.wake_observers(self.counting()..=u64::MAX);
+        self.counting()
+    }
+
+    fn wake_closed(&mut self, phase: u64) {
+        self.wake_participants(phase);
+        self.wake_observers(phase..=u64::MAX);
     }
 }
 
@@ -783,11 +793,13 @@ fn run((built, choices): &Script, report: &mut Report) -> Result<(), TestCaseErr
                     Doing::Waits(_) | Doing::WaitsToLead(_) => model.drop_wait(participant),
                 }
                 let leaves = matches!(op, Op::Leave(_));
-                if built.closes_on_drop && !leaves {
-                    report.closed_by_a_drop |= !model.is_closed;
-                    model.close();
-                }
+                let closes = built.closes_on_drop && !leaves;
+                report.closed_by_a_drop |= closes && !model.is_closed;
+                let closed = closes.then(|| model.refuse());
                 report.ended_by_a_departure |= model.leave(participant);
+                if let Some(phase) = closed {
+                    model.wake_closed(phase);
+                }
                 let (expected_runs, fails) = run_action(&mut model, true, report);
                 runs = expected_runs;
                 let it = live.remove(participant);

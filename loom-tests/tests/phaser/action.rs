@@ -4,12 +4,12 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    sync::Arc,
+    sync::{Arc, Mutex},
     task::Poll,
 };
 
 use crate::support::{
-    Counter, explore,
+    Counter, explore, explore_bounded,
     phaser::{Waiting, assert_empty, assert_no_slot_is_lost},
     poll,
 };
@@ -138,7 +138,7 @@ fn a_participant_looks_against_a_leader() {
 
 #[test]
 fn a_participant_looks_against_the_last_departure() {
-    a_participant_looks_against(160, leaves);
+    a_participant_looks_against(48, leaves);
 }
 
 /// An observer looks, once the phase is over, against a participant that completes it.
@@ -193,7 +193,58 @@ fn an_observer_looks_against_a_leader() {
 
 #[test]
 fn an_observer_looks_against_the_last_departure() {
-    an_observer_looks_against(5_500, leaves);
+    an_observer_looks_against(2_400, leaves);
+}
+
+/// The action of phase 0 has the other replaced by one that arrives in phase 1, so that the departure leads
+/// both.
+#[test]
+fn an_observer_looks_against_a_departure_that_completes_two_phases() {
+    explore_bounded(3, 4_000, &["saw", "waits"], || {
+        let (report, other) = (Data::new(), Arc::new(Mutex::new(None::<Participant>)));
+        let phaser = Phaser::builder()
+            .on_phase({
+                let (report, other) = (report.clone(), other.clone());
+                move |phase, _| {
+                    if phase == 0 {
+                        report.set(1);
+                        let mut other = other.lock().unwrap();
+                        let mut next = other.as_ref().unwrap().phaser().register().unwrap();
+                        next.arrive().unwrap();
+                        *other = Some(next);
+                    }
+                }
+            })
+            .build();
+        let [mut a, b] = [(); 2].map(|()| phaser.register().unwrap());
+        assert!(poll(&mut phaser.observe(0), &Counter::new()).is_pending());
+        a.arrive().unwrap();
+        *other.lock().unwrap() = Some(a);
+        let counter = Counter::new();
+        let reader = thread::spawn({
+            let (phaser, counter) = (phaser.clone(), counter.clone());
+            move || {
+                let mut observation = phaser.observe(0);
+                let is_over = poll(&mut observation, &counter).is_ready();
+                if is_over {
+                    assert_eq!(report.get(), 1);
+                } else {
+                    // It waits on.
+                    core::mem::forget(observation);
+                }
+                is_over
+            }
+        });
+
+        b.leave();
+        let is_over = reader.join().unwrap();
+        assert!(is_over || counter.wakes() == 1);
+        assert_eq!((phaser.phase(), phaser.parties()), (2, 1));
+        let a = other.lock().unwrap().take();
+        drop(a);
+        assert_no_slot_is_lost(&phaser, &[&counter]);
+        if is_over { "saw" } else { "waits" }.into()
+    });
 }
 
 #[test]
