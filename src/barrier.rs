@@ -779,7 +779,7 @@ impl BarrierWaitResult {
         self.leader
     }
 
-    /// The number, from 0, of the generation that this wait completed.
+    /// The number, from 0, of the generation in which this wait counted.
     ///
     /// # Examples
     ///

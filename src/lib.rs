@@ -60,8 +60,8 @@
 //!
 //! ## Tasks come and go
 //!
-//! A [`Phaser`] has participants. Each phase needs one arrival of each that is registered, and one that is
-//! dropped has left: in a task that returns, panics or is aborted.
+//! A [`Phaser`] has participants. Each phase needs one arrival of each that is registered. Dropping a
+//! participant leaves, also when its task returns, panics or is aborted.
 //!
 //! ```
 //! # use atomic_barrier::Phaser;
@@ -81,7 +81,7 @@
 //!
 //! ## One task acts for all
 //!
-//! The last to arrive acts, over awaits as well, while all others stay blocked until it lets go of the
+//! The last to arrive acts, over awaits as well, while all others stay blocked until it releases the
 //! [`Leader`](barrier::Leader).
 //!
 //! ```
@@ -104,13 +104,13 @@
 //! ## An action in each phase
 //!
 //! It runs once, in the call that completes the phase, before anybody goes on: in the last arrival, or
-//! where the last that was missing leaves.
+//! in the departure of the last that was missing.
 //!
 //! ```
 //! # use atomic_barrier::Phaser;
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn core::error::Error>> {
-//! let report = |phase, participants| println!("{participants} have done step {phase}");
+//! let report = |phase, participants| println!("step {phase} is over, of {participants}");
 //! let phaser = Phaser::builder().on_phase(report).build();
 //! let [mut a, b] = phaser.register_array()?;
 //! tokio::spawn(async move { drop(b) });
@@ -183,7 +183,7 @@
 //!
 //! | tokio | std | C++ | Java | .NET | Python |
 //! |---|---|---|---|---|---|
-//! | | | | `Phaser.getUnarrivedParties` (how many) | `Barrier.ParticipantsRemaining` (how many) | `Barrier.n_waiting` (of the others) |
+//! | | | | `Phaser.getUnarrivedParties` (how many) | `Barrier.ParticipantsRemaining` (how many) | `Barrier.n_waiting` (how many wait) |
 //!
 //! ## Threads
 //!
@@ -197,7 +197,8 @@
 //! ```
 //!
 //! [`wait_leader_blocking`](Barrier::wait_leader_blocking) is [`wait_leader`](Barrier::wait_leader) for a
-//! thread. Both also exist with a timeout or a deadline, which withdraws.
+//! thread. Both also exist with a timeout or a deadline, which withdraws, and a participant has
+//! the same.
 //!
 //! | tokio | std | C++ | Java | .NET | Python |
 //! |---|---|---|---|---|---|
@@ -227,7 +228,7 @@
 //!
 //! ## Nobody goes on if one dies
 //!
-//! A phaser that is closed gives every wait an error, and this one closes when a participant is dropped
+//! A phaser that is closed gives every wait of an incomplete phase an error, and this one closes when a participant is dropped
 //! without [`leave`](phaser::Participant::leave): after a panic, an abort or an early return.
 //!
 //! ```

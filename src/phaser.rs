@@ -72,7 +72,7 @@ use crate::{
 /// Phases are numbered from 0. A participant joins in the current one, [`phase`](Self::phase), which then
 /// needs its arrival. The last arrival that a phase needs leads it. If the last that is missing leaves
 /// instead, the phase is complete, and of the participants that wait for it the first to be polled leads;
-/// if none waits it is over at once, without a leader. So is the current phase of a phaser that its last
+/// if none waits, or phases have an [action](Builder::on_phase), it is over at once, without a leader. So is the current phase of a phaser that its last
 /// participant leaves, which then rests until someone registers.
 ///
 /// Participants that are registered one by one, each as its task is spawned, may complete phases while the
@@ -288,13 +288,21 @@ impl Phaser {
     /// # Cancel safety
     ///
     /// This method is cancel safe: it changes nothing, dropped or not.
+    ///
+    /// # Panics
+    ///
+    /// A panic out of `Waker::clone` leaves through the poll that cloned; the next registers anew.
+    ///
+    /// # Memory ordering
+    ///
+    /// As for a participant of the phase: see [above](Self#memory-ordering).
     pub fn observe(&self, phase: u64) -> Observation<'_> {
         Observation::new(self, phase)
     }
 
-    /// Closes the phaser for good: every current and future wait, arrival and registration gets an error.
+    /// Closes the phaser for good: waits, arrivals and registrations get an error from now on.
     ///
-    /// A phase that is complete stays so: its participants' waits are ready without an error, at its
+    /// A phase that is complete stays so. Its participants' waits are ready without an error, at its
     /// leader's release if it has one. Participants may still leave. Closing once more wakes once more
     /// all that wait, so that nobody depends on the thread that closed first.
     ///

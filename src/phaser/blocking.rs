@@ -177,6 +177,31 @@ impl Participant {
         self.lead_until(Instant::now().checked_add(timeout))
     }
 
+    /// Blocks this thread like [`wait_leader_blocking`](Self::wait_leader_blocking), until `deadline` at most.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    ///
+    /// # fn main() -> Result<(), Box<dyn core::error::Error>> {
+    /// let mut participant = atomic_barrier::Phaser::new().register()?;
+    /// let deadline = Instant::now() + Duration::from_secs(60);
+    /// assert!(participant.wait_leader_blocking_deadline(deadline)?.is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors and panics
+    ///
+    /// As for [`wait_leader_blocking_timeout`](Self::wait_leader_blocking_timeout).
+    pub fn wait_leader_blocking_deadline(
+        &mut self,
+        deadline: Instant,
+    ) -> Result<Option<Leader<'_>>, WaitError> {
+        self.lead_until(Some(deadline))
+    }
+
     fn wait_until(&mut self, deadline: Option<Instant>) -> Result<WaitResult, WaitError> {
         const SOURCE: &str = "Participant::wait_blocking";
         let (participant, leads) = self.block(SOURCE, Lead::Release, deadline)?;

@@ -92,14 +92,13 @@ impl Builder {
         self
     }
 
-    /// Runs `action` once in each phase that completes, with the number of the phase and of its
-    /// participants. The last call of this counts.
+    /// Runs `action` once in each phase that completes, with the number of the phase and of its participants,
+    /// one whose departure completes it included. The last call of this counts.
     ///
     /// It runs in the call that completes the phase, an arrival or a departure, before anybody is released
     /// and before any leader's section. A phase that a departure completes has no leader then: it is over
     /// once the action has run. If all others have by then arrived in the next phase, the departure completes
-    /// that too. A phase that its only participant leaves without an arrival has nobody to act for, and is
-    /// over without it.
+    /// that too. A phase that all leave without an arrival has nobody to act for, and is over without it.
     ///
     /// # Examples
     ///

@@ -76,7 +76,8 @@ impl From<Closed> for RegisterError {
     }
 }
 
-/// Why a wait brought nothing; from [`Participant::wait_blocking_timeout`].
+/// Why a wait of a thread has no result: from [`Participant::wait_blocking_timeout`] and the other waits with a
+/// timeout or a deadline.
 ///
 /// # Examples
 ///

@@ -212,7 +212,7 @@ impl Participant {
     /// Nothing happens before the future is first polled. The last to arrive is ready at once, with a
     /// result that says [`is_leader`](WaitResult::is_leader). If a phase is completed by a participant
     /// that leaves, those that wait are woken, and the first to be polled leads it; the others are woken
-    /// once more at its end.
+    /// once more at its end. If phases have an [action](super::Builder::on_phase), such a phase has no leader.
     ///
     /// # Examples
     ///

@@ -361,12 +361,15 @@ fn a_thread_that_waits_to_lead_withdraws_when_its_time_is_up() {
         let result = a.wait_leader_blocking_timeout(Duration::from_millis(1));
         assert_eq!(result.unwrap_err(), WaitError::TimedOut);
         assert_eq!(numbers(&phaser), (0, 2, 0));
+        let result = a.wait_leader_blocking_deadline(Instant::now());
+        assert_eq!(result.unwrap_err(), WaitError::TimedOut);
+        assert_eq!(numbers(&phaser), (0, 2, 0));
         let result = a.wait_blocking_deadline(Instant::now());
         assert_eq!(result, Err(WaitError::TimedOut));
         assert_eq!(numbers(&phaser), (0, 2, 0));
     }
     b.leave();
-    let leader = a.wait_leader_blocking_timeout(Duration::ZERO).unwrap();
+    let leader = a.wait_leader_blocking_deadline(Instant::now()).unwrap();
     assert_eq!(leader.unwrap().phase(), 0);
     assert_eq!(a.wait_blocking_deadline(Instant::now()).unwrap().phase(), 1);
     phaser.close();
