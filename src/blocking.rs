@@ -65,57 +65,67 @@ fn spin_while(condition: impl Fn() -> bool) {
         }
         hint::spin_loop();
     }
-    if !lost_slice::is_made_up_for() {
+    if !yields::pay() {
         return;
     }
-    let start = Instant::now();
+    let mut before = Instant::now();
     for _ in iter::repeat_n((), YIELDS) {
         if !condition() {
             return;
         }
         thread::yield_now();
-        let taken = start.elapsed();
-        if taken >= lost_slice::LEAST {
-            lost_slice::make_up_for(taken);
+        let after = Instant::now();
+        let taken = after - before;
+        if taken >= yields::LOST_SLICE {
+            yields::lose(taken);
             return;
         }
+        before = after;
     }
 }
 
 /// Whether a thread yields before it sleeps.
 ///
 /// On a machine that is busy with something else, a yield gives the core away for a whole time slice,
-/// whereas a sleeping thread that is woken has it back soon. So once a thread has lost a slice, the next
-/// waits of all threads sleep without a yield: some 16 for each microsecond, so that a probe from time to
-/// time costs little. It is the whole process that learns, for the machine is the same.
-mod lost_slice {
+/// whereas a sleeping thread that is woken has it back soon. So the process keeps an account: each wait that
+/// yields saves some microseconds, and a slice that is lost costs its length. Once that is overdrawn, the next
+/// waits of all threads sleep without a yield, so many that a probe from time to time costs little. A
+/// slice that is lost now and then, on a shared machine, is paid for by the waits before.
+mod yields {
     // The models do not yield, and have no need of their own.
     use core::{
-        sync::atomic::{AtomicU32, Ordering::Relaxed},
+        sync::atomic::{AtomicI32, Ordering::Relaxed},
         time::Duration,
     };
 
     /// More than it takes until many other parties have had the core, and less than a time slice.
-    pub(super) const LEAST: Duration = Duration::from_micros(200);
-    const WAITS_PER_MICROSECOND: u32 = 16;
+    pub(super) const LOST_SLICE: Duration = Duration::from_micros(200);
+    /// What a yield saves a wait.
+    const SAVED_MICROS: i32 = 8;
+    const MOST_SAVED: i32 = 2000;
+    const SLEEPS_PER_MICROSECOND: i32 = 4;
 
-    /// How many of the next waits do not yield.
-    // Relaxed, everywhere: a hint. Two waits that count as one, and one that undoes what another thread has
-    // just learned, cost a slice at most.
-    static WAITS: AtomicU32 = AtomicU32::new(0);
+    /// How many waits in excess of what lost slices cost have yielded or, if negative, how many of the next
+    /// waits do not yield.
+    // Relaxed, everywhere: a hint. A balance that another thread overwrites costs a slice, or waits that sleep
+    // without need.
+    static BALANCE: AtomicI32 = AtomicI32::new(0);
 
-    pub(super) fn is_made_up_for() -> bool {
-        let waits = WAITS.load(Relaxed);
-        if waits > 0 {
-            WAITS.store(waits - 1, Relaxed);
+    /// Whether this wait yields.
+    pub(super) fn pay() -> bool {
+        let balance = BALANCE.load(Relaxed);
+        if balance < MOST_SAVED {
+            BALANCE.store(balance + 1, Relaxed);
         }
-        waits == 0
+        balance >= 0
     }
 
-    pub(super) fn make_up_for(lost: Duration) {
+    pub(super) fn lose(slice: Duration) {
         // A process that was stopped has lost more than a slice.
-        let micros = lost.min(50 * LEAST).as_micros() as u32;
-        WAITS.store(WAITS_PER_MICROSECOND * micros, Relaxed);
+        let micros = slice.min(50 * LOST_SLICE).as_micros() as i32;
+        let balance = BALANCE.load(Relaxed) - micros / SAVED_MICROS;
+        let sleeps = SLEEPS_PER_MICROSECOND * micros;
+        BALANCE.store(if balance < 0 { -sleeps } else { balance }, Relaxed);
     }
 }
 

@@ -485,6 +485,11 @@ impl Shared {
     /// Wakes all that wait for the end of `phase`, which the caller has led and released.
     fn released(&self, phase: u64) {
         let _report = CallOnDrop(|| self.resource.released(|| self.numbers()));
+        self.wake_released(phase);
+    }
+
+    /// The same, for a caller that has more to wake and reports after that.
+    fn wake_released(&self, phase: u64) {
         self.state.note_release(phase);
         self.wake(phase, phase..phase + 1);
     }

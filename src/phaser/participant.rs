@@ -90,7 +90,8 @@ impl Participant {
     }
 
     /// Gives it a name, in place of any that it has, by which [`Phaser::missing`] and the phaser's `Debug`
-    /// list it while it has not arrived.
+    /// list it while it has not arrived. The name is freed once it is replaced or its participant has
+    /// left, and no thread looks.
     ///
     /// # Examples
     ///
@@ -493,7 +494,9 @@ impl Participant {
                 failed.store(self.0.phase + 1, Ordering::Relaxed);
                 let next = phaser.shared.state.close();
                 let _others = CallOnDrop(|| phaser.shared.closed(next));
-                self.0.release();
+                self.0.next_phase();
+                phaser.shared.state.release();
+                phaser.shared.wake_released(self.0.phase - 1);
             }
         }
 
@@ -652,7 +655,7 @@ impl Participant {
             {
                 let _acting = CallOnDrop(|| departing.0.act(participants));
                 if let Some((phaser, phase)) = released {
-                    phaser.shared.released(phase);
+                    phaser.shared.wake_released(phase);
                 }
             }
             mem::forget(departing);
@@ -690,7 +693,7 @@ impl Participant {
         drop_after(waker, || {
             let _departed = CallOnDrop(|| shared.departed(departure));
             if let Some(phase) = released {
-                shared.released(phase);
+                shared.wake_released(phase);
             }
         });
         None
