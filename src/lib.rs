@@ -297,7 +297,7 @@
 //! # How fast it is
 //!
 //! On two cores of an AMD EPYC (family 26, model 2), a generation of 2 to 4096 tasks takes tokio's barrier 3.0
-//! times as long where all tasks share a thread, and 2.9 times on two workers (geometric means).
+//! times as long where all tasks share a thread, and 2.8 times on two workers (geometric means).
 //! `docs/performance.md` in the repository has all figures, and the command for each on your machine.
 //!
 //! ![ns per task and generation by the number of parties][ratios]
