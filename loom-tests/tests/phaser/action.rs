@@ -14,7 +14,10 @@ use crate::support::{
     poll,
 };
 use atomic_barrier_over_loom::{Phaser, phaser::Participant};
-use loom::{cell::UnsafeCell, thread};
+use loom::{
+    cell::UnsafeCell,
+    thread::{self, JoinHandle},
+};
 
 /// A number in which a race is an error.
 struct Data(UnsafeCell<u64>);
@@ -141,6 +144,22 @@ fn a_participant_looks_against_the_last_departure() {
     a_participant_looks_against(48, leaves);
 }
 
+/// A thread that observes phase 0 once: if it is over, it looks at the report.
+fn observes(phaser: &Phaser, report: &Arc<Data>, counter: &Arc<Counter>) -> JoinHandle<bool> {
+    let (phaser, report, counter) = (phaser.clone(), report.clone(), counter.clone());
+    thread::spawn(move || {
+        let mut observation = phaser.observe(0);
+        let is_over = poll(&mut observation, &counter).is_ready();
+        if is_over {
+            assert_eq!(report.get(), 1);
+        } else {
+            // It waits on.
+            core::mem::forget(observation);
+        }
+        is_over
+    })
+}
+
 /// An observer looks, once the phase is over, against a participant that completes it.
 fn an_observer_looks_against(floor: usize, complete: Complete) {
     explore(floor, &["saw", "waits"], move || {
@@ -155,20 +174,7 @@ fn an_observer_looks_against(floor: usize, complete: Complete) {
         done[0].set(1);
         a.arrive().unwrap();
         let counter = Counter::new();
-        let reader = thread::spawn({
-            let (phaser, report, counter) = (phaser.clone(), report.clone(), counter.clone());
-            move || {
-                let mut observation = phaser.observe(0);
-                let is_over = poll(&mut observation, &counter).is_ready();
-                if is_over {
-                    assert_eq!(report.get(), 1);
-                } else {
-                    // It waits on.
-                    core::mem::forget(observation);
-                }
-                is_over
-            }
-        });
+        let reader = observes(&phaser, &report, &counter);
 
         done[1].set(1);
         let b = complete(b);
@@ -221,20 +227,7 @@ fn an_observer_looks_against_a_departure_that_completes_two_phases() {
         a.arrive().unwrap();
         *other.lock().unwrap() = Some(a);
         let counter = Counter::new();
-        let reader = thread::spawn({
-            let (phaser, counter) = (phaser.clone(), counter.clone());
-            move || {
-                let mut observation = phaser.observe(0);
-                let is_over = poll(&mut observation, &counter).is_ready();
-                if is_over {
-                    assert_eq!(report.get(), 1);
-                } else {
-                    // It waits on.
-                    core::mem::forget(observation);
-                }
-                is_over
-            }
-        });
+        let reader = observes(&phaser, &report, &counter);
 
         b.leave();
         let is_over = reader.join().unwrap();
