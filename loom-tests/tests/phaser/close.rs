@@ -319,7 +319,7 @@ fn an_observers_poll_with_a_fresh_waker_against_a_close() {
 #[test]
 fn an_observers_first_poll_against_a_held_release() {
     let outcomes = ["at once", "woken"];
-    explore(7_300, &outcomes, || {
+    explore(2_300, &outcomes, || {
         let (phaser, [mut participant]) = observed();
         let counter = Counter::new();
         core::mem::forget(poll(&mut participant.wait_leader(), &Counter::new()));
