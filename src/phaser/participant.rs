@@ -670,7 +670,7 @@ impl Participant {
         }
         let holds = self.state == WaitState::Holds;
         let waits = self.state == WaitState::Waits;
-        let has_arrived = holds || waits || self.state == WaitState::Arrived;
+        let has_arrived = waits || self.state == WaitState::Arrived;
         let released = holds.then_some(self.phase);
         let shared = &self.phaser.shared;
         let has_action = shared.on_phase.is_some();

@@ -81,7 +81,7 @@
 //! | stalled | keeps |
 //! |---|---|
 //! | a participant before its transition | the phase, as any participant that does not come |
-//! | a leader between its transition and its last wake | those that it has not woken; and p + 1, as any participant that does not come |
+//! | a leader between its transition and its last wake | those that it has not woken; and p + 1, as any participant that does not come, unless it has left by that |
 //! | a leader that holds the release | those of p; and the end of p + 1, in which others register, arrive, withdraw and leave |
 //! | after E4, before the last wake | those that it has not woken, until any of p is polled or calls, until anyone registers and then arrives or leaves, or until a close; meanwhile observers of p |
 //! | after an *end* by D3, E3 or E5 | the observers of p that it has not woken |
